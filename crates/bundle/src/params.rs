@@ -1,0 +1,150 @@
+//! What a client can set for one job.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::InputError;
+
+/// One parameter that a manifest declares.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Param {
+    /// The values it takes.
+    #[serde(rename = "type")]
+    pub kind: ParamKind,
+    /// The value it has when a client does not set it.
+    pub default: Value,
+    /// The least number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// The greatest number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+    /// The only texts, if there is a choice of some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
+    /// What it does, in words.
+    #[serde(default)]
+    pub description: String,
+}
+
+/// The types of parameters, named as in JSON Schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParamKind {
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Number,
+    /// A text.
+    String,
+}
+
+impl Param {
+    pub(crate) fn check(&self, name: &str) -> Result<(), String> {
+        self.admit(&self.default).map_err(|why| format!("[params.{name}] default {why}"))
+    }
+
+    fn admit(&self, value: &Value) -> Result<(), String> {
+        let (fits, kind) = match self.kind {
+            ParamKind::Boolean => (value.is_boolean(), "true or false"),
+            ParamKind::Integer => (value.is_i64() || value.is_u64(), "a whole number"),
+            ParamKind::Number => (value.is_number(), "a number"),
+            ParamKind::String => (value.is_string(), "a text"),
+        };
+        if !fits {
+            return Err(format!("must be {kind}"));
+        }
+        if let Some(number) = value.as_f64() {
+            if let Some(min) = self.min.filter(|min| number < *min) {
+                return Err(format!("must be at least {min}"));
+            }
+            if let Some(max) = self.max.filter(|max| number > *max) {
+                return Err(format!("must be at most {max}"));
+            }
+        }
+        match value.as_str() {
+            Some(text) if !self.choices.is_empty() && !self.choices.iter().any(|choice| choice == text) => {
+                Err(format!("must be one of {}", self.choices.join(", ")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A job's parameters: every one that the manifest declares, checked.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Params(Map<String, Value>);
+
+impl Params {
+    pub(crate) fn read(declared: &BTreeMap<String, Param>, text: &str) -> Result<Self, InputError> {
+        let given: Map<String, Value> = match text {
+            "" => Map::new(),
+            text => match serde_json::from_str(text) {
+                Ok(Value::Object(map)) => map,
+                Ok(_) => return Err(InputError::Invalid("params must be an object".to_owned())),
+                Err(error) => return Err(InputError::from_json(&error)),
+            },
+        };
+        if let Some(unknown) = given.keys().find(|name| !declared.contains_key(*name)) {
+            let known: Vec<&str> = declared.keys().map(String::as_str).collect();
+            let hint =
+                if known.is_empty() { "it takes none".to_owned() } else { format!("it takes {}", known.join(", ")) };
+            return Err(InputError::Invalid(format!(
+                "the model has no parameter {}; {hint}",
+                crate::table::quote(unknown)
+            )));
+        }
+        let mut params = Map::new();
+        for (name, param) in declared {
+            let value = given.get(name).unwrap_or(&param.default);
+            param.admit(value).map_err(|why| InputError::Invalid(format!("parameter {name} {why}")))?;
+            params.insert(name.clone(), value.clone());
+        }
+        Ok(Self(params))
+    }
+
+    /// A boolean parameter; `false` if the manifest declares none of that name.
+    pub fn flag(&self, name: &str) -> bool {
+        self.0.get(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// Any parameter.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declared() -> BTreeMap<String, Param> {
+        let text = r#"{"n":{"type":"integer","default":3,"min":1,"max":9},
+            "mode":{"type":"string","default":"fast","choices":["fast","deep"]},
+            "all":{"type":"boolean","default":false}}"#;
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn defaults_fill_in() {
+        let params = Params::read(&declared(), r#"{"all":true}"#).unwrap();
+        assert!(params.flag("all"));
+        assert_eq!(params.get("n"), Some(&Value::from(3)));
+        assert!(!Params::read(&declared(), "").unwrap().flag("all"));
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let errors: Vec<String> =
+            [r#"{"n":0}"#, r#"{"n":1.5}"#, r#"{"mode":"slow"}"#, r#"{"all":1}"#, r#"{"x":1}"#, "[]", "{"]
+                .iter()
+                .map(|text| Params::read(&declared(), text).unwrap_err().to_string())
+                .collect();
+        insta::assert_snapshot!(errors.join("\n"));
+    }
+}
