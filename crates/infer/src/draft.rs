@@ -1,0 +1,245 @@
+//! From a trained model's file to a bundle's manifest: what `models add` writes.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bundle::manifest::Input;
+use bundle::{
+    Column, ColumnKind, Engine, Golden, Limits, Manifest, ModelFormat, Output, Param, ParamKind, TableSchema,
+};
+use serde_json::{Map, Value};
+
+use crate::model::{Control, LoadError, RunError};
+use crate::table_model::{Answers, PROBABILITIES, answers};
+use crate::xgboost::{self, XgbModel};
+
+/// What a person says about a model beside its file.
+#[derive(Debug, Clone, Default)]
+pub struct Choices {
+    /// The model's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// A few words; the name if absent.
+    pub title: Option<String>,
+    /// The labels of its classes, in order; `0`, `1`, ... if absent.
+    pub labels: Option<Vec<String>>,
+    /// The names of its features, for a file that has none.
+    pub features: Option<Vec<String>>,
+    /// Under which terms it may be used.
+    pub licence: Option<String>,
+}
+
+/// Why no manifest could be drafted.
+#[derive(Debug, thiserror::Error)]
+pub enum DraftError {
+    /// The file isn't a model that an engine reads.
+    #[error("the file is not a model that Millpond can serve")]
+    Load(#[source] xgboost::LoadError),
+    /// The file doesn't say it, so the person must.
+    #[error("the model file does not name its {count} features; name them with --features a,b,...")]
+    FeaturesNeeded {
+        /// How many there are.
+        count: usize,
+    },
+    /// What the person said contradicts the file.
+    #[error("{0}")]
+    Contradiction(String),
+    /// The finished bundle doesn't run.
+    #[error("the model was read, but could not answer an example")]
+    Example(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Drafts the manifest of a bundle around the model file `bytes`, which will be called `file` there.
+///
+/// The manifest has one golden example: a row of zeros and this engine's own answer to it. It shows clients what to send,
+/// and shows that the bundle loads; that the answer is the training library's is for whoever trained it to add.
+pub fn draft(file: &str, bytes: &[u8], choices: &Choices) -> Result<Manifest, DraftError> {
+    let model = xgboost::load(bytes).map_err(DraftError::Load)?;
+    let columns = columns(&model, choices)?;
+    let row: Map<String, Value> = columns.iter().map(|column| (column.name.clone(), Value::from(0))).collect();
+    let (output, params) = output(&model, choices)?;
+    let mut manifest = Manifest {
+        format: 1,
+        name: choices.name.clone(),
+        version: choices.version.clone(),
+        title: choices.title.clone().unwrap_or_else(|| choices.name.clone()),
+        description: String::new(),
+        licence: choices.licence.clone().unwrap_or_default(),
+        engine: Engine { format: ModelFormat::Xgboost, file: file.to_owned() },
+        input: Input::Table(TableSchema { columns }),
+        output,
+        limits: Limits::default(),
+        params,
+        training: training(&model),
+        goldens: Vec::new(),
+        files: BTreeMap::from([(file.to_owned(), bundle::digest(bytes))]),
+    };
+    let input = Value::from(vec![Value::Object(row)]).to_string();
+    let answer = answer(&manifest, file, bytes, &input).map_err(DraftError::Example)?;
+    manifest.goldens.push(Golden { input, output: answer, params: "{}".to_owned(), tolerance: 0.0 });
+    // What is written must be read again: names, labels and digests all go through the same checks.
+    Manifest::parse(&manifest.to_toml()).map_err(|error| DraftError::Contradiction(error.to_string()))?;
+    Ok(manifest)
+}
+
+fn columns(model: &XgbModel, choices: &Choices) -> Result<Vec<Column>, DraftError> {
+    let count = model.num_features;
+    let names = match (&model.feature_names, &choices.features) {
+        (Some(own), Some(given)) if own != given => {
+            return Err(DraftError::Contradiction(
+                "the model file names its features itself; leave --features out".into(),
+            ));
+        }
+        (Some(names), _) | (None, Some(names)) if names.len() == count => names,
+        (_, Some(given)) => {
+            let given = given.len();
+            return Err(DraftError::Contradiction(format!(
+                "the model has {count} features, but --features names {given}"
+            )));
+        }
+        _ => return Err(DraftError::FeaturesNeeded { count }),
+    };
+    let types = model.feature_types.clone().unwrap_or_default();
+    let column = |(at, name): (usize, &String)| Column {
+        name: name.clone(),
+        kind: match types.get(at).map(String::as_str) {
+            Some("int" | "i" | "c") => ColumnKind::Integer,
+            _ => ColumnKind::Number,
+        },
+        min: None,
+        max: None,
+        missing: true,
+        description: String::new(),
+    };
+    Ok(names.iter().enumerate().map(column).collect())
+}
+
+fn output(model: &XgbModel, choices: &Choices) -> Result<(Output, BTreeMap<String, Param>), DraftError> {
+    let objective = &model.objective;
+    let outputs = model.outputs_per_row();
+    let classes = match answers(model) {
+        Answers::Number if choices.labels.is_some() => {
+            let fault = format!("a model with objective {objective} answers numbers; leave --labels out");
+            return Err(DraftError::Contradiction(fault));
+        }
+        Answers::Number if outputs == 1 => {
+            return Ok((Output::Number { description: String::new() }, BTreeMap::new()));
+        }
+        Answers::Number => {
+            let names = (0..outputs).map(|at| at.to_string()).collect();
+            return Ok((Output::Numbers { names }, BTreeMap::new()));
+        }
+        Answers::Probability | Answers::Probabilities | Answers::ClassNumber => model.num_class.max(2),
+    };
+    let labels = match &choices.labels {
+        Some(labels) if labels.len() != classes => {
+            let given = labels.len();
+            return Err(DraftError::Contradiction(format!(
+                "the model has {classes} classes, but --labels names {given}"
+            )));
+        }
+        Some(labels) => labels.clone(),
+        None => (0..classes).map(|class| class.to_string()).collect(),
+    };
+    let mut params = BTreeMap::new();
+    if answers(model) != Answers::ClassNumber {
+        let description = "answer each label's probability as well".to_owned();
+        let (min, max, choices) = (None, None, Vec::new());
+        let param = Param { kind: ParamKind::Boolean, default: Value::from(false), min, max, choices, description };
+        params.insert(PROBABILITIES.to_owned(), param);
+    }
+    Ok((Output::Label { labels }, params))
+}
+
+fn training(model: &XgbModel) -> toml::Table {
+    let [major, minor, patch] = model.version;
+    let mut table = toml::Table::new();
+    table.insert("library".into(), format!("XGBoost {major}.{minor}.{patch}").into());
+    table.insert("objective".into(), model.objective.clone().into());
+    table.insert("trees".into(), i64::try_from(model.num_trees()).unwrap_or(i64::MAX).into());
+    table
+}
+
+fn answer(
+    manifest: &Manifest,
+    file: &str,
+    bytes: &[u8],
+    input: &str,
+) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    let files = HashMap::from([(file.to_owned(), bytes)]);
+    let params = manifest.read_params("")?;
+    let answer = crate::load(manifest, &files)?.run(input.as_bytes(), &params, &Control::default())?;
+    Ok(String::from_utf8(answer.body)?)
+}
+
+/// A golden example that does not come out as recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum GoldenError {
+    /// The bundle can't be loaded.
+    #[error("the bundle cannot be loaded")]
+    Load(#[from] LoadError),
+    /// An example isn't what it should be.
+    #[error("golden example {number} is not usable: {why}")]
+    Unusable {
+        /// Its place, from 1.
+        number: usize,
+        /// Why.
+        why: String,
+    },
+    /// The model refuses it.
+    #[error("golden example {number} fails")]
+    Run {
+        /// Its place, from 1.
+        number: usize,
+        /// Why.
+        #[source]
+        source: RunError,
+    },
+    /// The answer is another.
+    #[error("golden example {number} is answered {got}, not {expected}")]
+    Differs {
+        /// Its place, from 1.
+        number: usize,
+        /// This engine's answer.
+        got: String,
+        /// The recorded one.
+        expected: String,
+    },
+}
+
+/// Loads the bundle and runs all of its golden examples.
+pub fn check_goldens<B: AsRef<[u8]>>(manifest: &Manifest, files: &HashMap<String, B>) -> Result<(), GoldenError> {
+    let model = crate::load(manifest, files)?;
+    for (at, golden) in manifest.goldens.iter().enumerate() {
+        let number = at + 1;
+        let unusable = |why: String| GoldenError::Unusable { number, why };
+        let params = manifest.read_params(&golden.params).map_err(|error| unusable(error.to_string()))?;
+        let expected: Value = serde_json::from_str(&golden.output).map_err(|error| unusable(error.to_string()))?;
+        let answer = model
+            .run(golden.input.as_bytes(), &params, &Control::default())
+            .map_err(|source| GoldenError::Run { number, source })?;
+        let got: Value = serde_json::from_slice(&answer.body).map_err(|error| unusable(error.to_string()))?;
+        if !within(&got, &expected, golden.tolerance) {
+            let (got, expected) = (got.to_string(), golden.output.clone());
+            return Err(GoldenError::Differs { number, got, expected });
+        }
+    }
+    Ok(())
+}
+
+/// Whether two JSON values are equal but for numbers that are at most `tolerance` apart.
+fn within(a: &Value, b: &Value, tolerance: f64) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => match (a.as_f64(), b.as_f64()) {
+            (Some(a), Some(b)) => a == b || (a - b).abs() <= tolerance,
+            _ => false,
+        },
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| within(a, b, tolerance))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(k, a)| b.get(k).is_some_and(|b| within(a, b, tolerance)))
+        }
+        _ => a == b,
+    }
+}

@@ -1,0 +1,16 @@
+//! From a bundle's manifest and files to a loaded model.
+
+use std::collections::HashMap;
+
+use bundle::{Manifest, ModelFormat};
+
+use crate::model::{LoadError, Model};
+
+/// Loads the model that `manifest` describes. `files` maps names to bytes whose digests have been checked.
+pub fn load<B: AsRef<[u8]>>(manifest: &Manifest, files: &HashMap<String, B>) -> Result<Box<dyn Model>, LoadError> {
+    let file = &manifest.engine.file;
+    let bytes = files.get(file).ok_or_else(|| LoadError::FileMissing(file.clone()))?.as_ref();
+    match manifest.engine.format {
+        ModelFormat::Xgboost => crate::table_model::load(manifest, file, bytes),
+    }
+}

@@ -1,0 +1,173 @@
+//! The forest engine against a naive evaluator, on random trees and awkward values.
+
+use infer::trees::{Builder, Node, Test, TreeError, key};
+use proptest::prelude::*;
+
+/// Walks a tree as anyone would.
+fn naive(nodes: &[Node], row: &[f32]) -> f32 {
+    let mut at = 0;
+    loop {
+        match &nodes[at] {
+            Node::Leaf(value) => return *value,
+            Node::Split { feature, test, missing_left, left, right } => {
+                let value = row[*feature];
+                let goes_left = match test {
+                    _ if value.is_nan() => *missing_left,
+                    Test::Below(threshold) => value < *threshold,
+                    Test::AtMost(threshold) => value <= *threshold,
+                    Test::NotIn(set) => value < 0.0 || !set.iter().any(|category| *category as f32 == value.trunc()),
+                };
+                at = if goes_left { *left } else { *right };
+            }
+        }
+    }
+}
+
+/// Values among which comparisons often meet their equals and their neighbours.
+fn value() -> impl Strategy<Value = f32> {
+    let awkward = vec![
+        f32::NAN,
+        -f32::NAN,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        0.0,
+        -0.0,
+        f32::MIN_POSITIVE,
+        -f32::MIN_POSITIVE,
+        f32::from_bits(1),
+        -f32::from_bits(1),
+        f32::MAX,
+        f32::MIN,
+        1.0,
+        1.0 + f32::EPSILON,
+        1.0 - f32::EPSILON / 2.0,
+        -1.0,
+    ];
+    prop_oneof![
+        3 => proptest::sample::select(awkward),
+        2 => (0..6_i32).prop_map(|value| value as f32),
+        1 => any::<u32>().prop_map(f32::from_bits),
+    ]
+}
+
+fn test() -> impl Strategy<Value = Test> {
+    prop_oneof![
+        3 => value().prop_map(Test::Below),
+        2 => value().prop_map(Test::AtMost),
+        1 => proptest::collection::vec(0..8_u32, 0..5).prop_map(Test::NotIn),
+    ]
+}
+
+/// Grows a tree by splitting one leaf after another; lopsided as often as not.
+fn tree(features: usize) -> impl Strategy<Value = Vec<Node>> {
+    let split = (any::<proptest::sample::Index>(), 0..features, test(), any::<bool>(), -8..8_i8, -8..8_i8);
+    proptest::collection::vec(split, 0..40).prop_map(|splits| {
+        let mut nodes = vec![Node::Leaf(0.1)];
+        for (which, feature, test, missing_left, a, b) in splits {
+            let leaves: Vec<usize> = (0..nodes.len()).filter(|at| matches!(nodes[*at], Node::Leaf(_))).collect();
+            let at = leaves[which.index(leaves.len())];
+            let left = nodes.len();
+            nodes[at] = Node::Split { feature, test, missing_left, left, right: left + 1 };
+            // Tenths, so that the order of the sums shows.
+            nodes.push(Node::Leaf(f32::from(a) / 10.0));
+            nodes.push(Node::Leaf(f32::from(b) / 10.0));
+        }
+        nodes
+    })
+}
+
+const FEATURES: usize = 5;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn equals_the_naive_evaluator(
+        trees in proptest::collection::vec((tree(FEATURES), 0..3_usize), 0..20),
+        base in proptest::array::uniform3(-1.0..1.0_f32),
+        rows in proptest::collection::vec(proptest::array::uniform5(value()), 0..70),
+    ) {
+        let mut builder = Builder::new(FEATURES, base.to_vec());
+        for (tree, output) in &trees {
+            builder.add(*output, tree).unwrap();
+        }
+        let forest = builder.build();
+        let mut expected = Vec::new();
+        for row in &rows {
+            let mut sums = base;
+            for (tree, output) in &trees {
+                sums[*output] += naive(tree, row);
+            }
+            expected.extend(sums.map(f32::to_bits));
+        }
+        let mut out = Vec::new();
+        forest.predict(rows.as_flattened(), &mut out, &|| false).unwrap();
+        prop_assert_eq!(out.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), expected.clone());
+        for (row, expected) in rows.iter().zip(expected.chunks(3)) {
+            forest.predict(row, &mut out, &|| false).unwrap();
+            prop_assert_eq!(out.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), expected.to_vec());
+        }
+    }
+
+    #[test]
+    fn keys_order_as_floats_do(a in value(), b in value()) {
+        prop_assume!(!a.is_nan() && !b.is_nan());
+        prop_assert_eq!(key(a) < key(b), a < b);
+        prop_assert_eq!(key(a) == key(b), a == b);
+        prop_assert!(key(a) > i32::MIN + 1 && key(a) < i32::MAX);
+    }
+}
+
+/// A tree with more nodes, and a row with more features, than the small node layout can count.
+#[test]
+fn large_trees_and_wide_rows() {
+    let features = 70_000;
+    let mut nodes = Vec::new();
+    for at in 0..99_999_usize {
+        let (left, right) = (2 * at + 1, 2 * at + 2);
+        nodes.push(if right < 99_999 {
+            let test = Test::Below((at % 7) as f32);
+            Node::Split { feature: at % features, test, missing_left: at % 2 == 0, left, right }
+        } else {
+            Node::Leaf(at as f32)
+        });
+    }
+    let mut builder = Builder::new(features, vec![0.5]);
+    builder.add(0, &nodes).unwrap();
+    builder.add(0, &[Node::Leaf(1.0)]).unwrap();
+    let forest = builder.build();
+    let rows: Vec<f32> =
+        (0..20 * features).map(|at| if at % 11 == 0 { f32::NAN } else { (at * 2_654_435_761 % 8) as f32 }).collect();
+    let mut out = Vec::new();
+    forest.predict(&rows, &mut out, &|| false).unwrap();
+    let expected: Vec<f32> = rows.chunks(features).map(|row| 0.5 + naive(&nodes, row) + 1.0).collect();
+    assert_eq!(out, expected);
+}
+
+#[test]
+fn a_chain_as_deep_as_it_is_long() {
+    let depth = 30_000;
+    let mut nodes = Vec::new();
+    for at in 0..depth {
+        let test = Test::Below(at as f32 + 1.0);
+        nodes.push(Node::Split { feature: 0, test, missing_left: false, left: 2 * at + 1, right: 2 * at + 2 });
+        nodes.push(Node::Leaf(at as f32));
+    }
+    nodes.push(Node::Leaf(-1.0));
+    let mut builder = Builder::new(1, vec![0.0]);
+    builder.add(0, &nodes).unwrap();
+    let mut out = Vec::new();
+    builder.build().predict(&[0.0, 12_345.0, 29_999.5, 1e9, f32::NAN], &mut out, &|| false).unwrap();
+    assert_eq!(out, [0.0, 12_345.0, 29_999.0, -1.0, -1.0]);
+}
+
+#[test]
+fn what_cannot_be_a_tree_is_refused() {
+    let split = |left, right| Node::Split { feature: 0, test: Test::Below(0.0), missing_left: true, left, right };
+    let refused = |output, nodes: &[Node]| Builder::new(1, vec![0.0]).add(output, nodes).unwrap_err();
+    assert_eq!(refused(0, &[]), TreeError::Empty);
+    assert_eq!(refused(1, &[Node::Leaf(0.0)]), TreeError::NoSuchOutput { output: 1, outputs: 1 });
+    assert_eq!(refused(0, &[split(0, 1), Node::Leaf(0.0)]), TreeError::ReachedTwice { node: 0 });
+    assert_eq!(refused(0, &[split(1, 1), Node::Leaf(0.0)]), TreeError::ReachedTwice { node: 1 });
+    assert_eq!(refused(0, &[split(1, 2), Node::Leaf(0.0)]), TreeError::NoSuchChild { node: 0, child: 2 });
+}

@@ -1,0 +1,144 @@
+//! Millions of predictions over small models of every objective, saved by XGBoost 1.6 and 3.2 with the digests of what they
+//! predicted. `models/train/reference_xgboost.py` writes both.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::{bits, predict};
+
+#[derive(Deserialize)]
+struct Reference {
+    models: Vec<Record>,
+}
+
+#[derive(Deserialize)]
+pub struct Record {
+    /// The same model, in one format or in both.
+    pub files: Vec<String>,
+    pub seed: u64,
+    pub rows: usize,
+    /// How many categories each feature has, or 0.
+    pub categories: Vec<u64>,
+    /// For each feature some of the model's thresholds, eight hexadecimal digits each.
+    pub cuts: Vec<String>,
+    predictions: usize,
+    sha256: String,
+    /// The first predictions, little-endian.
+    first: String,
+}
+
+/// Every model there is, with the folder that it lies in.
+pub fn records() -> Vec<(PathBuf, Record)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
+    let mut records = Vec::new();
+    for version in ["1.6.2", "3.2.0"] {
+        let folder = root.join(version);
+        let json = std::fs::read(folder.join("reference.json")).expect("the references are committed");
+        let reference: Reference = serde_json::from_slice(&json).expect("the references are well-formed");
+        records.extend(reference.models.into_iter().map(|record| (folder.clone(), record)));
+    }
+    records
+}
+
+/// The value number `index`, from 0, of SplitMix64 (Steele, Lea, Flood 2014).
+fn splitmix64(seed: u64, index: u64) -> u64 {
+    let z = seed.wrapping_add((index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Rows of f32, as `inputs` in models/train/reference_xgboost.py describes them.
+pub fn inputs(record: &Record) -> Vec<f32> {
+    let cuts: Vec<Vec<u32>> = record
+        .cuts
+        .iter()
+        .map(|cuts| {
+            let (digits, _) = cuts.as_bytes().as_chunks::<8>();
+            let parse = |digits: &[u8; 8]| u32::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
+            digits.iter().map(parse).collect()
+        })
+        .collect();
+    let columns = cuts.len();
+    let mut values = Vec::with_capacity(record.rows * columns);
+    for index in 0..record.rows * columns {
+        let column = index % columns;
+        let z = splitmix64(record.seed, index as u64);
+        let (kind, high) = (z & 15, z >> 8);
+        let categories = record.categories[column];
+        let cut = || cuts[column][(high % cuts[column].len() as u64) as usize];
+        values.push(match kind {
+            0 | 1 => f32::NAN,
+            _ if categories > 0 => (high % (categories + 2)) as f32,
+            2 if !cuts[column].is_empty() => f32::from_bits(cut()),
+            3 if !cuts[column].is_empty() => f32::from_bits(cut() ^ 1),
+            4 if high & 1 == 1 => -0.0,
+            4 => 0.0,
+            5 | 6 => (high % 33) as f32 / 4.0 - 4.0,
+            _ => (z >> 40) as f32 * (1.0 / 2_097_152.0) - 4.0,
+        });
+    }
+    values
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn every_bit_of_every_prediction() {
+    let mut total = 0;
+    let mut wrong = Vec::new();
+    for (folder, record) in records() {
+        let rows = inputs(&record);
+        for file in &record.files {
+            let path = folder.join(file);
+            let model = infer::xgboost::load(&std::fs::read(&path).unwrap())
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let predictions = predict(&model, &rows);
+            total += predictions.len();
+            let bytes: Vec<u8> = predictions.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let first = hex(&bytes[..record.first.len() / 2]);
+            if predictions.len() != record.predictions {
+                wrong.push(format!("{}: {} predictions", path.display(), predictions.len()));
+            } else if first != record.first {
+                let at = first.bytes().zip(record.first.bytes()).position(|(ours, theirs)| ours != theirs).unwrap() / 8;
+                wrong.push(format!("{}: differs from prediction {at}: {}", path.display(), predictions[at]));
+            } else if hex(&Sha256::digest(&bytes)) != record.sha256 {
+                wrong.push(format!("{}: differs after prediction {}", path.display(), first.len() / 8));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(total > 2_000_000, "only {total} predictions");
+}
+
+/// However the rows come, alone, in a few or in many, each gets the same bits.
+#[test]
+fn single_rows_equal_batches() {
+    for (folder, record) in records() {
+        let model = infer::xgboost::load(&std::fs::read(folder.join(&record.files[0])).unwrap()).unwrap();
+        let rows = &inputs(&record)[..100 * model.num_features];
+        let batch = predict(&model, rows);
+        for size in [1, 2, 3, 15, 17] {
+            let parts: Vec<f32> =
+                rows.chunks(size * model.num_features).flat_map(|rows| predict(&model, rows)).collect();
+            assert_eq!(bits(&parts), bits(&batch), "{} by {size}", record.files[0]);
+        }
+    }
+}
+
+#[test]
+fn json_and_ubj_are_the_same_model() {
+    let mut pairs = 0;
+    for (folder, record) in records() {
+        if let [first, second] = &record.files[..] {
+            let load = |file| infer::xgboost::load(&std::fs::read(folder.join(file)).unwrap()).unwrap();
+            assert!(load(first) == load(second), "{first} and {second}");
+            pairs += 1;
+        }
+    }
+    assert!(pairs >= 5);
+}
