@@ -87,6 +87,11 @@ pub enum Output {
         #[serde(default)]
         description: String,
     },
+    /// Several numbers, as an array.
+    Numbers {
+        /// What each of them is, in the model's order.
+        names: Vec<String>,
+    },
     /// One label; with the parameter `probabilities`, each label's probability as well.
     Label {
         /// The labels in the order of the model's classes; two for a binary model.

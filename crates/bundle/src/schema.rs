@@ -39,6 +39,10 @@ pub fn input_schema(manifest: &Manifest) -> Value {
 pub fn output_schema(manifest: &Manifest) -> Value {
     let row = match &manifest.output {
         Output::Number { description } => json!({"type": "number", "description": description}),
+        Output::Numbers { names } => {
+            let numbers: Vec<Value> = names.iter().map(|name| json!({"type": "number", "description": name})).collect();
+            json!({"type": "array", "prefixItems": numbers, "minItems": names.len(), "maxItems": names.len()})
+        }
         Output::Label { labels } => {
             let numbers: Map<String, Value> =
                 labels.iter().map(|label| (label.clone(), json!({"type": "number"}))).collect();

@@ -1,0 +1,147 @@
+//! Bundles: the committed ones, and those drafted from model files.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use bundle::{Manifest, Output};
+use infer::draft::{Choices, DraftError, GoldenError};
+use infer::{Control, RunError, check_goldens, draft, load};
+use serde_json::Value;
+
+fn reference(file: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/3.2.0").join(file)).expect(file)
+}
+
+fn choices() -> Choices {
+    Choices { name: "m".into(), version: "1".into(), ..Choices::default() }
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|at| format!("column {at}")).collect()
+}
+
+/// Drafts with names if the file has none.
+fn drafted(file: &str, bytes: &[u8]) -> Manifest {
+    match draft(file, bytes, &choices()) {
+        Err(DraftError::FeaturesNeeded { count }) => {
+            draft(file, bytes, &Choices { features: Some(names(count)), ..choices() }).expect(file)
+        }
+        other => other.expect(file),
+    }
+}
+
+fn run(manifest: &Manifest, file: &str, bytes: &[u8], params: &str, input: &str) -> Result<Value, RunError> {
+    let model = load(manifest, &HashMap::from([(file.to_owned(), bytes)])).expect("the bundle loads");
+    let answer = model.run(input.as_bytes(), &manifest.read_params(params).unwrap(), &Control::default())?;
+    assert_eq!(answer.content_type, "application/json");
+    Ok(serde_json::from_slice(&answer.body).expect("an answer is JSON"))
+}
+
+#[test]
+fn committed_bundles_answer_their_goldens() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
+    let manifests: Vec<PathBuf> = std::fs::read_dir(&models)
+        .unwrap()
+        .flat_map(|model| std::fs::read_dir(model.unwrap().path()).into_iter().flatten())
+        .map(|version| version.unwrap().path().join("model.toml"))
+        .filter(|path| path.is_file())
+        .collect();
+    assert!(!manifests.is_empty());
+    for path in manifests {
+        let manifest = Manifest::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let mut files = HashMap::new();
+        for (file, digest) in &manifest.files {
+            let bytes = std::fs::read(path.with_file_name(file)).unwrap();
+            assert_eq!(&bundle::digest(&bytes), digest, "{file} of {}", path.display());
+            files.insert(file.clone(), bytes);
+        }
+        assert!(!manifest.goldens.is_empty());
+        check_goldens(&manifest, &files).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        // A bundle that had other answers would be noticed.
+        let mut wrong = manifest.clone();
+        wrong.goldens[0].output = wrong.goldens[0].output.replacen('5', "6", 1);
+        assert!(matches!(check_goldens(&wrong, &files), Err(GoldenError::Differs { number: 1, .. })));
+    }
+}
+
+#[test]
+fn every_reference_model_can_be_added() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/3.2.0");
+    let mut added = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let file = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if file == "reference.json" {
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        let manifest = drafted(&file, &bytes);
+        assert_eq!(Manifest::parse(&manifest.to_toml()).unwrap(), manifest, "{file}");
+        check_goldens(&manifest, &HashMap::from([(file.clone(), bytes)])).expect(&file);
+        added += 1;
+    }
+    assert!(added > 20, "{added}");
+}
+
+#[test]
+fn labels_and_probabilities() {
+    for (file, classes) in [("binary.json", 2), ("softprob.json", 0)] {
+        let bytes = reference(file);
+        let manifest = drafted(file, &bytes);
+        let Output::Label { labels } = &manifest.output else { panic!("{file} has labels") };
+        assert!(classes == 0 || labels.len() == classes);
+        let input = &manifest.goldens[0].input;
+        let plain = run(&manifest, file, &bytes, "", input).unwrap();
+        assert!(labels.contains(&plain[0]["prediction"].as_str().unwrap().to_owned()), "{plain}");
+        assert!(plain[0].get("probabilities").is_none());
+        let all = run(&manifest, file, &bytes, r#"{"probabilities":true}"#, input).unwrap();
+        let probabilities = all[0]["probabilities"].as_object().unwrap();
+        assert_eq!(probabilities.len(), labels.len());
+        let sum: f64 = probabilities.values().map(|p| p.as_f64().unwrap()).sum();
+        assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+        let best = probabilities.iter().max_by(|a, b| a.1.as_f64().unwrap().total_cmp(&b.1.as_f64().unwrap())).unwrap();
+        assert_eq!(all[0]["prediction"].as_str().unwrap(), best.0);
+        // A single row is answered singly.
+        let row = serde_json::from_str::<Value>(input).unwrap()[0].to_string();
+        assert_eq!(run(&manifest, file, &bytes, "", &row).unwrap(), plain[0]);
+    }
+}
+
+#[test]
+fn what_contradicts_the_file_is_named() {
+    let binary = reference("binary.json");
+    let count = match draft("m.json", &binary, &choices()) {
+        Err(DraftError::FeaturesNeeded { count }) => count,
+        other => drafted_count(other),
+    };
+    let labels = |labels: &[&str]| Choices {
+        labels: Some(labels.iter().map(|l| (*l).to_owned()).collect()),
+        features: Some(names(count)),
+        ..choices()
+    };
+    for choices in
+        [labels(&["a", "b", "c"]), labels(&["a", "a"]), Choices { features: Some(names(count + 1)), ..choices() }]
+    {
+        let error = draft("m.json", &binary, &choices).unwrap_err();
+        assert!(matches!(error, DraftError::Contradiction(_)), "{error}");
+    }
+    assert!(matches!(draft("m.json", b"{}", &choices()), Err(DraftError::Load(_))));
+    assert!(matches!(draft("m.pkl", b"\x80\x04", &choices()), Err(DraftError::Load(_))));
+}
+
+fn drafted_count(manifest: Result<Manifest, DraftError>) -> usize {
+    let bundle::manifest::Input::Table(schema) = manifest.unwrap().input;
+    schema.columns.len()
+}
+
+#[test]
+fn a_cancelled_run_stops() {
+    let bytes = reference("binary.json");
+    let manifest = drafted("m.json", &bytes);
+    let model = load(&manifest, &HashMap::from([("m.json".to_owned(), bytes)])).unwrap();
+    let control = Control::default();
+    control.cancel();
+    let params = manifest.read_params("").unwrap();
+    let outcome = model.run(manifest.goldens[0].input.as_bytes(), &params, &control);
+    assert_eq!(outcome, Err(RunError::Cancelled));
+}
