@@ -17,9 +17,11 @@ use job::id::{ETag, Sha256};
 ///   <https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel>
 /// - **Atomicity.** A `put` is whole or absent; nobody reads half an object.
 /// - **Conditions** are decided at the moment of the write: of many racing `put`s with [`Condition::Absent`] exactly one
-///   succeeds, the others get [`StoreError::PreconditionFailed`] or [`StoreError::Conflict`].
+///   succeeds, the others get [`StoreError::PreconditionFailed`] or [`StoreError::Conflict`]. [`Condition::Matches`] of
+///   an absent object is [`StoreError::NotFound`]; stores other than S3 have [`StoreError::PreconditionFailed`] for it.
 /// - **Keys** are any UTF-8 of 1 to 1,024 bytes; they have no structure, so `a` and `a/b` can both exist, and so can
-///   `/`, `a//b` and `..`.
+///   `/`, `a//b` and `a/..`. Two exceptions: S3 refuses keys whose `..` lead above the bucket, and Amazon's SDK those of
+///   white space alone.
 /// - **Errors.** A transient error (see [`StoreError::is_transient`]) says nothing about whether a write happened: it may
 ///   have. Implementations retry what is safe to repeat, so a conditional `put` that succeeded can come back as
 ///   [`StoreError::PreconditionFailed`]: compare what is stored with what was meant.

@@ -120,8 +120,17 @@ impl Ledger {
 
     /// The job's ticket; none if there never was one, or its retention is over.
     pub async fn ticket(&self, job: JobId) -> Result<Option<Ticket>, LedgerError> {
-        let ticket: Option<(Ticket, ETag)> = self.read("ticket", job, &layout::ticket_key(job)).await?;
-        Ok(ticket.map(|(ticket, _)| ticket).filter(|ticket| self.clock.now() < ticket.retained_until))
+        Ok(self.stored_ticket(job).await?.filter(|ticket| self.is_retained(ticket)))
+    }
+
+    /// The job's ticket whatever its age, for whoever must tell a job that is no more from one that never was.
+    pub async fn stored_ticket(&self, job: JobId) -> Result<Option<Ticket>, LedgerError> {
+        Ok(self.read("ticket", job, &layout::ticket_key(job)).await?.map(|(ticket, _)| ticket))
+    }
+
+    /// Whether the job's retention is not over yet.
+    pub fn is_retained(&self, ticket: &Ticket) -> bool {
+        self.clock.now() < ticket.retained_until
     }
 
     /// Accepts a job: from then on it must reach an outcome (J2).
