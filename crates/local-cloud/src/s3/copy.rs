@@ -1,0 +1,153 @@
+//! Server-side copies: of an object, and of a range of one into a part.
+
+use std::collections::BTreeMap;
+
+use s3s::dto::*;
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+
+use super::body::{self, Claims, show_checksums};
+use super::get::ReadConditions;
+use super::put::{head_of, require_null_version, write_condition};
+use super::{request_id, shown_time};
+use crate::events::ObjectEvent;
+use crate::store::{Head, NewObject, Store, StoreError};
+
+fn source_of(source: CopySource) -> S3Result<(String, String)> {
+    match source {
+        CopySource::Bucket { bucket, key, version_id } => {
+            require_null_version(version_id.as_deref())?;
+            Ok((bucket.into(), key.into()))
+        }
+        CopySource::AccessPoint { .. } | CopySource::Outpost { .. } => {
+            Err(s3_error!(NotImplemented, "copies from access points are not supported"))
+        }
+    }
+}
+
+/// On a copy, 412 stands for every condition that does not hold, 304 included.
+fn check_source(conditions: &ReadConditions, record: &crate::store::ObjectRecord) -> S3Result<()> {
+    conditions.check(record).map_err(|_| s3_error!(PreconditionFailed))
+}
+
+pub(super) async fn copy(
+    store: &Store,
+    mut request: S3Request<CopyObjectInput>,
+) -> S3Result<S3Response<CopyObjectOutput>> {
+    let request_id = request_id(&request);
+    let if_match = parsed_condition(&request.headers, "if-match")?;
+    let if_none_match = parsed_condition(&request.headers, "if-none-match")?;
+    let condition = write_condition(if_match, if_none_match)?;
+    let input = &mut request.input;
+    let given: Head = head_of!(input);
+    let replace = input.metadata_directive.as_ref().is_some_and(|directive| directive.as_str() == "REPLACE");
+    let input = request.input;
+    let source = source_of(input.copy_source)?;
+    if source == (input.bucket.clone(), input.key.clone()) && !replace {
+        return Err(s3_error!(InvalidRequest, "a copy onto itself must replace the metadata"));
+    }
+    store.require_bucket(input.bucket.clone()).await?;
+    let conditions = ReadConditions {
+        if_match: input.copy_source_if_match,
+        if_none_match: input.copy_source_if_none_match,
+        if_modified_since: input.copy_source_if_modified_since,
+        if_unmodified_since: input.copy_source_if_unmodified_since,
+    };
+    let (record, staged) = linked(store, &source, &conditions).await?;
+    let kept = record.head;
+    let head = if replace {
+        Head { checksums: kept.checksums, composite: kept.composite, part_sizes: kept.part_sizes, ..given }
+    } else {
+        kept
+    };
+    let checksums = head.checksums.clone();
+    let modified_ms = store
+        .put_object(NewObject {
+            bucket: input.bucket,
+            key: input.key,
+            staged,
+            size_bytes: record.size_bytes,
+            etag: record.etag.clone(),
+            head,
+            condition,
+            event: ObjectEvent::Copy,
+            request_id,
+        })
+        .await?;
+    let mut result = CopyObjectResult {
+        e_tag: Some(ETag::Strong(record.etag)),
+        last_modified: Some(shown_time(modified_ms)),
+        ..CopyObjectResult::default()
+    };
+    show_checksums!(checksums => result);
+    Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), ..CopyObjectOutput::default() }))
+}
+
+/// The source's record and a durable link to its bytes. A source that is replaced in between is looked up again.
+async fn linked(
+    store: &Store,
+    source: &(String, String),
+    conditions: &ReadConditions,
+) -> S3Result<(crate::store::ObjectRecord, crate::store::StagedBlob)> {
+    let mut attempts = 0;
+    loop {
+        let record = store.object(source.0.clone(), source.1.clone()).await?;
+        check_source(conditions, &record)?;
+        match store.link_blob(record.blob.clone()).await {
+            Ok(staged) => return Ok((record, staged)),
+            Err(StoreError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound && attempts < 16 => {
+                attempts += 1;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn parsed_condition(headers: &http::HeaderMap, name: &str) -> S3Result<Option<ETagCondition>> {
+    headers
+        .get(name)
+        .map(|value| ETagCondition::parse_http_header(value.as_bytes()))
+        .transpose()
+        .map_err(|_| s3_error!(InvalidArgument, "the condition is no ETag"))
+}
+
+pub(super) async fn part(
+    store: &Store,
+    request: S3Request<UploadPartCopyInput>,
+) -> S3Result<S3Response<UploadPartCopyOutput>> {
+    let input = request.input;
+    super::multipart::check_part_number(input.part_number)?;
+    store.upload(input.bucket.clone(), input.key.clone(), input.upload_id.clone()).await?;
+    let (bucket, key) = source_of(input.copy_source)?;
+    let (record, file) = store.open_object(bucket, key).await?;
+    let conditions = ReadConditions {
+        if_match: input.copy_source_if_match,
+        if_none_match: input.copy_source_if_none_match,
+        if_modified_since: input.copy_source_if_modified_since,
+        if_unmodified_since: input.copy_source_if_unmodified_since,
+    };
+    check_source(&conditions, &record)?;
+    let range = match input.copy_source_range {
+        Some(range) => {
+            let range = Range::parse(&range).map_err(|_| s3_error!(InvalidArgument, "invalid copy range"))?;
+            range.check(record.size_bytes)?
+        }
+        None => 0..record.size_bytes,
+    };
+    let length = range.end - range.start;
+    let mut file = tokio::fs::File::from_std(file);
+    file.seek(std::io::SeekFrom::Start(range.start)).await.map_err(StoreError::from)?;
+    let bytes = StreamingBlob::wrap(ReaderStream::with_capacity(file.take(length), 256 << 10));
+    let claims = Claims { length: i64::try_from(length).ok(), ..Claims::default() };
+    let received = body::receive(store, Some(bytes), claims).await?;
+    let etag = hex::encode(received.blob.md5);
+    let place = (input.bucket, input.key, input.upload_id);
+    store.put_part(place, input.part_number, received.blob, BTreeMap::new()).await?;
+    let result = CopyPartResult {
+        e_tag: Some(ETag::Strong(etag)),
+        last_modified: Some(shown_time(store.now().as_millisecond())),
+        ..CopyPartResult::default()
+    };
+    Ok(S3Response::new(UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() }))
+}

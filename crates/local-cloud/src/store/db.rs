@@ -1,0 +1,279 @@
+//! One writer thread, several readers, over one SQLite database.
+//!
+//! Every change is a closure that runs on the writer thread inside a savepoint of its own. Closures that wait
+//! at the same time share one transaction, and so one sync of the write-ahead log; the answer to each goes out only
+//! after that commit. A closure that fails rolls back its own savepoint and nothing else.
+
+use std::cell::RefCell;
+use std::ops::Deref;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Savepoint, Transaction, TransactionBehavior};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::error::{Result, StoreError};
+
+/// At most so many changes share one commit; it bounds how long the first of them waits.
+const MAX_CHANGES_PER_COMMIT: usize = 128;
+const READERS: usize = 4;
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Something to be done once a change is durable, and not at all if it is rolled back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Wake the long polls of a queue.
+    Wake(i64),
+    /// Remove a blob that no record names any more.
+    RemoveBlob(String),
+}
+
+/// A change under way: the savepoint, and what to do after the commit.
+pub(crate) struct Change<'a> {
+    savepoint: Savepoint<'a>,
+    effects: RefCell<Vec<Effect>>,
+}
+
+impl Change<'_> {
+    /// Asks for `effect` after the commit.
+    pub(crate) fn after_commit(&self, effect: Effect) {
+        let mut effects = self.effects.borrow_mut();
+        if !effects.contains(&effect) {
+            effects.push(effect);
+        }
+    }
+}
+
+impl Deref for Change<'_> {
+    type Target = Connection;
+    fn deref(&self) -> &Connection {
+        &self.savepoint
+    }
+}
+
+/// Called with the fate of the commit; answers the caller and returns the effects that are now due.
+type Settle = Box<dyn FnOnce(Option<&str>) -> Vec<Effect> + Send>;
+type Job = Box<dyn for<'a, 'b> FnOnce(&'a mut Transaction<'b>) -> Option<Settle> + Send>;
+
+/// The database: send changes to `write`, questions to `read`.
+pub(crate) struct Db {
+    path: PathBuf,
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    idle_readers: Arc<Mutex<Vec<Connection>>>,
+    reading: Semaphore,
+}
+
+impl Db {
+    /// Starts the writer thread over an open connection. `perform` carries out effects, on that thread.
+    pub(crate) fn start(
+        path: &Path,
+        connection: Connection,
+        perform: impl Fn(Effect) + Send + 'static,
+    ) -> Result<Self> {
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        let writer = std::thread::Builder::new()
+            .name("local-cloud-db".into())
+            .spawn(move || write_loop(connection, &inbox, &perform))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            jobs: Mutex::new(Some(jobs)),
+            writer: Mutex::new(Some(writer)),
+            idle_readers: Arc::default(),
+            reading: Semaphore::new(READERS),
+        })
+    }
+
+    /// Runs `change` in a transaction and returns once it is durable.
+    ///
+    /// If the caller goes away (its future is dropped) before the change begins, the change is not made: a client
+    /// that has hung up takes no messages.
+    pub(crate) async fn write<T, F>(&self, change: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Change<'_>) -> Result<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |transaction| {
+            if reply.is_closed() {
+                return None;
+            }
+            let outcome = in_savepoint(transaction, change);
+            Some(Box::new(move |commit_error| match (outcome, commit_error) {
+                (Ok((value, effects)), None) => {
+                    // A caller that has gone away meanwhile does not undo what is committed.
+                    let _ = reply.send(Ok(value));
+                    effects
+                }
+                (Ok(_), Some(error)) => {
+                    let _ = reply.send(Err(StoreError::Commit(error.to_owned())));
+                    Vec::new()
+                }
+                (Err(error), _) => {
+                    let _ = reply.send(Err(error));
+                    Vec::new()
+                }
+            }))
+        });
+        {
+            let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+            let sender = jobs.as_ref().ok_or(StoreError::Closed)?;
+            sender.send(job).map_err(|_| StoreError::Closed)?;
+        }
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Runs `question` against the last committed state, on a blocking thread.
+    pub(crate) async fn read<T, F>(&self, question: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        let _permit = self.reading.acquire().await.map_err(|_| StoreError::Closed)?;
+        let idle = Arc::clone(&self.idle_readers);
+        let path = self.path.clone();
+        tokio::task::spawn_blocking(move || {
+            let pooled = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = match pooled {
+                Some(connection) => connection,
+                None => open_reader(&path)?,
+            };
+            let answer = question(&connection);
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            answer
+        })
+        .await
+        .map_err(|_| StoreError::Closed)?
+    }
+
+    /// Ends the writer thread after the changes that it already has; later calls answer `Closed`.
+    pub(crate) fn close(&self) {
+        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && writer.join().is_err()
+        {
+            tracing::error!("the database thread had panicked");
+        }
+        self.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn open_reader(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+fn in_savepoint<T>(
+    transaction: &mut Transaction<'_>,
+    change: impl FnOnce(&Change<'_>) -> Result<T>,
+) -> Result<(T, Vec<Effect>)> {
+    let change_under_way = Change { savepoint: transaction.savepoint()?, effects: RefCell::default() };
+    let value = change(&change_under_way)?;
+    let Change { savepoint, effects } = change_under_way;
+    savepoint.commit()?;
+    Ok((value, effects.into_inner()))
+}
+
+fn write_loop(mut connection: Connection, inbox: &mpsc::Receiver<Job>, perform: &dyn Fn(Effect)) {
+    while let Ok(first) = inbox.recv() {
+        let mut settles = Vec::new();
+        let committed = (|| {
+            let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for job in std::iter::once(first).chain(inbox.try_iter().take(MAX_CHANGES_PER_COMMIT - 1)) {
+                // A change that panics rolls back its savepoint as it unwinds, and its caller is told `Closed`.
+                let ran = std::panic::catch_unwind(AssertUnwindSafe(|| job(&mut transaction)));
+                settles.extend(ran.ok().flatten());
+            }
+            transaction.commit()
+        })();
+        let error = committed.err().map(|error| error.to_string());
+        if let Some(error) = &error {
+            tracing::error!(%error, "a transaction could not be committed");
+        }
+        for settle in settles {
+            for effect in settle(error.as_deref()) {
+                perform(effect);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema;
+    use super::*;
+
+    fn open() -> (tempfile::TempDir, Db) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("db");
+        let connection = schema::open(&path).expect("opens");
+        let db = Db::start(&path, connection, |_| {}).expect("starts");
+        (directory, db)
+    }
+
+    async fn insert(db: &Db, name: &'static str, then: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+        db.write(move |change| {
+            change.execute("INSERT INTO buckets (name, created_ms) VALUES (?1, 0)", [name])?;
+            then()
+        })
+        .await
+    }
+
+    async fn names(db: &Db) -> Vec<String> {
+        let names = db.read(|db| {
+            let mut statement = db.prepare("SELECT name FROM buckets ORDER BY name")?;
+            let names = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            Ok(names)
+        });
+        names.await.expect("reads")
+    }
+
+    #[tokio::test]
+    async fn a_change_that_fails_or_panics_undoes_itself_alone() {
+        let (_directory, db) = open();
+        let outcomes = futures::join!(
+            insert(&db, "a", || Ok(())),
+            insert(&db, "b", || Err(StoreError::NoSuchKey)),
+            insert(&db, "c", || panic!("on purpose")),
+            insert(&db, "d", || Ok(())),
+        );
+        assert!(matches!(outcomes.0, Ok(())));
+        assert!(matches!(outcomes.1, Err(StoreError::NoSuchKey)));
+        assert!(matches!(outcomes.2, Err(StoreError::Closed)));
+        assert!(matches!(outcomes.3, Ok(())));
+        assert_eq!(names(&db).await, ["a", "d"]);
+        db.close();
+        assert!(matches!(insert(&db, "e", || Ok(())).await, Err(StoreError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn a_change_whose_caller_has_gone_is_not_made() {
+        let (_directory, db) = open();
+        let (hold, held) = mpsc::channel::<()>();
+        let mut first = Box::pin(insert(&db, "first", move || {
+            let _ = held.recv();
+            Ok(())
+        }));
+        let mut gone = Box::pin(insert(&db, "gone", || Ok(())));
+        // Polling once hands each change to the writer, which is busy with the first.
+        assert!(futures::poll!(first.as_mut()).is_pending());
+        assert!(futures::poll!(gone.as_mut()).is_pending());
+        drop(gone);
+        hold.send(()).expect("still held");
+        first.await.expect("made");
+        insert(&db, "last", || Ok(())).await.expect("made");
+        assert_eq!(names(&db).await, ["first", "last"]);
+    }
+}
