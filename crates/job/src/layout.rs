@@ -107,9 +107,10 @@ pub struct MirrorKeys {
 }
 
 impl MirrorKeys {
-    /// The mirror of `drop/<model>/<path>`; `extension` is the result's, without the dot.
+    /// The mirror of `drop/<model>/<path>`; `extension` is the result's, without the dot. An empty `model` stands for a
+    /// file dropped outside any model's folder.
     pub fn new(model: &str, path: &str, extension: &str) -> Self {
-        let stem = format!("mirror/{model}/{path}");
+        let stem = if model.is_empty() { format!("mirror/{path}") } else { format!("mirror/{model}/{path}") };
         Self { result: format!("{stem}.result.{extension}"), error: format!("{stem}.error.json") }
     }
 

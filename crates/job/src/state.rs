@@ -65,8 +65,8 @@ impl fmt::Display for State {
     }
 }
 
-/// Which objects a reader found, read in this order: input, progress, outcome. (Then nothing that it reports can be
-/// older than something it reported before.)
+/// Which objects a reader found. Each of them, once there, stays, so whatever the order of the reads, a later look finds
+/// at least what an earlier one found.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Found {
     /// When the input was written, if it is there. Inline and dropped inputs count as there from the ticket on.

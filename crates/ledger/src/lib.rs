@@ -217,7 +217,12 @@ impl Ledger {
         let (state, next) = observe(ticket, found, self.clock.now());
         match next {
             Next::Nothing => {}
-            Next::SendAgain => self.send_again(ticket, uploaded.clone()).await?,
+            Next::SendAgain => {
+                // The job's state is known all the same, and the next look tries again.
+                if let Err(error) = self.send_again(ticket, uploaded.clone()).await {
+                    tracing::warn!(%job, error = &error as &dyn std::error::Error, "a lost message could not be repeated");
+                }
+            }
             Next::Expire(error) => {
                 let ending = Ending::Expired { error };
                 let outcome = match self.end(job, ending.clone()).await? {

@@ -26,8 +26,11 @@ const FRESH: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Registry {
     source: Source,
-    current: Mutex<HashMap<ModelName, (Instant, Option<Arc<Published>>)>>,
+    current: Mutex<HashMap<ModelName, LookedUp>>,
 }
+
+/// When a model was looked up, and what was found.
+type LookedUp = (Instant, Option<Arc<Published>>);
 
 /// One version of one model, as it is published.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,97 @@
+//! The HTTP API: one router, for the local server and for Lambda.
+//!
+//! [`Api`] is what it needs, [`router`] what it makes. It accepts jobs, shows, cancels and repeats them; it runs no model
+//! and carries no engine. What it writes and reads of a job goes through the [`Ledger`], so J1, J2 and J4 rest there; J7
+//! rests on every read of a job passing `Api::ticket`.
+
+mod accept;
+mod caller;
+mod extract;
+mod health;
+mod jobs;
+mod layers;
+mod metrics;
+mod models;
+mod openapi;
+mod problem;
+mod request;
+mod result;
+mod retry;
+mod serve;
+mod settings;
+mod submit;
+mod view;
+mod wait;
+
+use std::sync::Arc;
+
+use axum::Router;
+use bytes::Bytes;
+use ledger::Ledger;
+use registry::Registry;
+use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use metrics::Metrics;
+use problem::Failure;
+pub use serve::serve;
+pub use settings::{CorsOrigins, Settings};
+
+/// What the API works with.
+#[derive(Debug)]
+pub struct Api {
+    ledger: Ledger,
+    registry: Arc<Registry>,
+    settings: Settings,
+    metrics: Metrics,
+    /// Ends long polls early, so that stopping does not wait for them.
+    stopping: CancellationToken,
+    /// The OpenAPI document, as JSON.
+    openapi: Bytes,
+}
+
+impl Api {
+    /// An API over these jobs and these models.
+    pub fn new(ledger: Ledger, registry: Arc<Registry>, settings: Settings) -> Self {
+        let openapi = Bytes::from(document().to_json().expect("the document is JSON"));
+        Self { ledger, registry, settings, metrics: Metrics::new(), stopping: CancellationToken::new(), openapi }
+    }
+
+    /// Awaits a step against storage, queue or registry, but not for longer than the settings allow.
+    async fn bounded<T, E: Into<Failure>>(&self, step: impl Future<Output = Result<T, E>>) -> Result<T, Failure> {
+        match tokio::time::timeout(self.settings.call_timeout, step).await {
+            Ok(result) => result.map_err(Into::into),
+            Err(_) => Err(Failure::timed_out()),
+        }
+    }
+}
+
+/// The API as a service: for [`serve`], for `lambda_http`, or for a test that calls it without a socket.
+pub fn router(api: Api) -> Router {
+    let api = Arc::new(api);
+    let (router, _) = routes().split_for_parts();
+    layers::around(router, &api).with_state(api)
+}
+
+/// The OpenAPI 3.1 document that [`router`] serves.
+pub fn document() -> utoipa::openapi::OpenApi {
+    let mut document = routes().into_openapi();
+    openapi::add_problems(&mut document);
+    document
+}
+
+fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::with_openapi(openapi::Head::openapi())
+        .routes(routes!(submit::submit))
+        .routes(routes!(jobs::show_job, jobs::cancel))
+        .routes(routes!(result::result))
+        .routes(routes!(retry::retry))
+        .routes(routes!(models::list_models))
+        .routes(routes!(models::show_model))
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .routes(routes!(openapi::openapi))
+}

@@ -1,0 +1,61 @@
+//! What a deployment can set.
+
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use job::Tenant;
+
+/// How the API behaves. [`Settings::default`] suits the local server.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whose the jobs of a caller without credentials are.
+    pub tenant: Tenant,
+    /// How long a presigned upload URL works. (It dies with the credentials that signed it, if that is sooner.)
+    pub upload_url_lifetime: Duration,
+    /// How long after its first URL's end an upload may still arrive before the job expires.
+    pub upload_grace: Duration,
+    /// How long a complete job may wait for a worker. Must be below the queue's retention.
+    pub queue_deadline: Duration,
+    /// How long a job can be asked about.
+    pub retention: Duration,
+    /// The largest upload that any model may take, in bytes. 5 GB is what one S3 PUT takes:
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html>
+    pub max_upload_bytes: u64,
+    /// The longest `GET /jobs/{id}?wait=N`; a longer one waits this long. On Lambda waiting is billed: 5 s there.
+    pub max_wait: Duration,
+    /// The longest `Prefer: wait=N` of a `POST`; a longer one waits this long.
+    pub max_prefer_wait: Duration,
+    /// How long `outcome_url` and `result.url` work.
+    pub result_url_lifetime: Duration,
+    /// The longest that one step against the storage, the queue or the registry may take, its retries included.
+    pub call_timeout: Duration,
+    /// Which web pages may call.
+    pub cors_origins: CorsOrigins,
+}
+
+/// Which web pages may call the API from a browser.
+#[derive(Debug, Clone)]
+pub enum CorsOrigins {
+    /// All of them.
+    Any,
+    /// Those of these origins, such as `https://example.com`.
+    Only(Vec<HeaderValue>),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            tenant: "default".parse().expect("a valid tenant"),
+            upload_url_lifetime: Duration::from_secs(900),
+            upload_grace: Duration::from_secs(60 * 60),
+            queue_deadline: Duration::from_secs(24 * 60 * 60),
+            retention: Duration::from_secs(30 * 24 * 60 * 60),
+            max_upload_bytes: 5 << 30,
+            max_wait: Duration::from_secs(25),
+            max_prefer_wait: Duration::from_secs(25),
+            result_url_lifetime: Duration::from_secs(60 * 60),
+            call_timeout: Duration::from_secs(10),
+            cors_origins: CorsOrigins::Any,
+        }
+    }
+}

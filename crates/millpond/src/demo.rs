@@ -1,0 +1,244 @@
+//! `millpond demo`: one uploaded, one inline and one dropped job for each sample, through the whole pipeline.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use cloud::{GetOptions, PutOptions, StoreError};
+use comfy_table::{CellAlignment, Table};
+use indicatif::{ProgressBar, ProgressStyle};
+use job::JobId;
+use job::layout::{MirrorKeys, drop_key};
+use ledger::Ledger;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::client::{Client, Job, ResultBody};
+use crate::config::ApiConfig;
+use crate::local::{Local, LocalConfig, any_port};
+
+/// Arguments of `millpond demo`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The folder of models
+    #[arg(long, value_name = "DIR", default_value = "models")]
+    models: PathBuf,
+    /// The folder of sample inputs and their expected answers
+    #[arg(long, value_name = "DIR", default_value = "samples")]
+    samples: PathBuf,
+}
+
+/// A model, an input of its and the answer that it must give.
+struct Sample {
+    model: &'static str,
+    input: &'static str,
+    expected: &'static str,
+}
+
+const SAMPLES: &[Sample] =
+    &[Sample { model: "wine-quality", input: "wine-quality/wines.json", expected: "wine-quality/expected.json" }];
+
+/// The ways into the pipeline.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Uploaded,
+    Inline,
+    Dropped,
+}
+
+const WAYS: [(Way, &str); 3] = [(Way::Uploaded, "uploaded"), (Way::Inline, "inline"), (Way::Dropped, "dropped")];
+
+/// No job of the demo takes longer, not even in a debug build on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// `millpond demo`
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    crate::logging::start("warn");
+    let data = tempfile::tempdir().context("cannot create a temporary directory")?;
+    eprintln!("starting S3, SQS, API and workers on free ports of 127.0.0.1");
+    let local = Local::start(LocalConfig {
+        data: data.path().to_owned(),
+        models: args.models.display().to_string(),
+        listen: any_port(),
+        s3_listen: any_port(),
+        sqs_listen: any_port(),
+        cors_origins: Vec::new(),
+        workers: 2,
+    })
+    .await?;
+    let demo = Demo {
+        client: Client::new(ApiConfig { endpoint: local.endpoints.api.clone(), api_key: None })?,
+        ledger: local.ledger.clone(),
+        samples: args.samples,
+    };
+    let outcome = tokio::select! {
+        outcome = demo.all() => outcome,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    local.stop().await?;
+    let (table, wrong) = outcome?;
+    println!("{table}");
+    if wrong > 0 {
+        anyhow::bail!("{wrong} of the answers are not the expected ones");
+    }
+    println!("\nevery answer is the expected one");
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Demo {
+    client: Client,
+    ledger: Ledger,
+    samples: PathBuf,
+}
+
+/// How long each stage took.
+struct Stages {
+    accept: Duration,
+    upload: Option<Duration>,
+    total: Duration,
+}
+
+impl Demo {
+    /// Runs everything; the table of results, and how many of them are wrong.
+    async fn all(&self) -> anyhow::Result<(Table, usize)> {
+        let mut table = Table::new();
+        table
+            .load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY)
+            .set_header(["model", "way in", "answer", "", "accept", "upload", "queue", "model", "total"]);
+        for column in 4..=8 {
+            table.column_mut(column).context("the table has that column")?.set_cell_alignment(CellAlignment::Right);
+        }
+        let mut wrong = 0;
+        for sample in SAMPLES {
+            for (way, name) in WAYS {
+                let bar =
+                    ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {prefix} {msg}")?);
+                bar.set_prefix(format!("{} ({name})", sample.model));
+                bar.enable_steady_tick(Duration::from_millis(80));
+                let (job, answer, stages) = tokio::time::timeout(PATIENCE, self.one(sample, way, &bar))
+                    .await
+                    .with_context(|| format!("the {name} job of {} did not end", sample.model))??;
+                bar.finish_and_clear();
+                let expected: Value = serde_json::from_slice(&self.read(sample.expected)?)
+                    .with_context(|| format!("{} is not JSON", sample.expected))?;
+                let right = answer == expected;
+                wrong += usize::from(!right);
+                eprintln!("{} {} ({name}) {}", if right { "✓" } else { "✗" }, sample.model, job);
+                let outcome = self.ledger.outcome(job).await?.context("a finished job has an outcome")?;
+                let ticket = self.ledger.ticket(job).await?.context("a finished job has a ticket")?;
+                let queued = outcome.started_at.map(|at| {
+                    let since_ticket = at.duration_since(ticket.created_at).unsigned_abs();
+                    since_ticket.saturating_sub(stages.upload.unwrap_or_default())
+                });
+                table.add_row([
+                    sample.model.to_owned(),
+                    name.to_owned(),
+                    shorten(&answer.to_string()),
+                    if right { "✓".to_owned() } else { format!("✗ expected {}", shorten(&expected.to_string())) },
+                    ms(Some(stages.accept)),
+                    ms(stages.upload),
+                    ms(queued),
+                    ms(outcome.infer_ms.map(|ms| Duration::from_secs_f64(ms / 1000.0))),
+                    ms(Some(stages.total)),
+                ]);
+            }
+        }
+        Ok((table, wrong))
+    }
+
+    async fn one(&self, sample: &Sample, way: Way, bar: &ProgressBar) -> anyhow::Result<(JobId, Value, Stages)> {
+        let path = self.samples.join(sample.input);
+        let input = self.read(sample.input)?;
+        let none = RawValue::from_string("{}".to_owned())?;
+        let start = Instant::now();
+        match way {
+            Way::Uploaded => {
+                bar.set_message("asks for a job");
+                let filename = path.file_name().and_then(|name| name.to_str()).context("a sample's name is UTF-8")?;
+                let size = input.len() as u64;
+                let content_type = crate::submit::content_type_of(&path);
+                let job = self.client.create_upload(sample.model, filename, content_type, size, &none).await?;
+                let accept = start.elapsed();
+                bar.set_message("uploads");
+                let upload = job.upload.as_ref().context("the API named no place for the upload")?;
+                self.client.upload(upload, &path, &ProgressBar::hidden()).await?;
+                let upload = Some(start.elapsed() - accept);
+                let answer = self.finish(job.id, bar).await?;
+                Ok((job.id, answer, Stages { accept, upload, total: start.elapsed() }))
+            }
+            Way::Inline => {
+                bar.set_message("sends the input");
+                let input = RawValue::from_string(String::from_utf8(input)?)?;
+                let job = self.client.create_inline(sample.model, &input, &none).await?;
+                let accept = start.elapsed();
+                let answer = self.finish(job.id, bar).await?;
+                Ok((job.id, answer, Stages { accept, upload: None, total: start.elapsed() }))
+            }
+            Way::Dropped => {
+                bar.set_message("drops the file");
+                let name = path.file_name().and_then(|name| name.to_str()).context("a sample's name is UTF-8")?;
+                let relative = format!("a folder/{name}");
+                let key = drop_key(&sample.model.parse()?, &relative);
+                self.ledger.inbox.put(&key, Bytes::from(input), PutOptions::default()).await?;
+                let upload = Some(start.elapsed());
+                let meta = self.ledger.inbox.head(&key).await?;
+                let id = JobId::for_dropped_file(self.ledger.inbox.bucket(), &key, &meta.etag, meta.last_modified);
+                let mirror = MirrorKeys::new(sample.model, &relative, "json").result;
+                bar.set_message("waits for the answer to appear");
+                let answer = self.appears(&mirror).await?;
+                let accept = Duration::ZERO;
+                Ok((id, serde_json::from_slice(&answer)?, Stages { accept, upload, total: start.elapsed() }))
+            }
+        }
+    }
+
+    async fn finish(&self, id: JobId, bar: &ProgressBar) -> anyhow::Result<Value> {
+        let job = self.client.wait(id, None, |job| bar.set_message(job.state.as_str())).await?;
+        answer(&job)
+    }
+
+    /// The object's body once it is there.
+    async fn appears(&self, key: &str) -> anyhow::Result<Bytes> {
+        loop {
+            match self.ledger.outbox.get(key, GetOptions::default()).await {
+                Ok(object) => return Ok(object.body),
+                Err(StoreError::NotFound) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn read(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+        let path = self.samples.join(name);
+        std::fs::read(&path).map_err(|error| {
+            let message = format!("cannot read the sample {}", path.display());
+            let hint = "run the demo in the repository's root, or name the folder with --samples";
+            anyhow::Error::new(error).context(crate::failure::hint(message, hint))
+        })
+    }
+}
+
+fn answer(job: &Job) -> anyhow::Result<Value> {
+    match (&job.result, &job.error) {
+        (Some(ResultBody::Value { value }), _) => Ok(value.clone()),
+        (Some(ResultBody::Object { .. }), _) => anyhow::bail!("the answer is larger than a sample's should be"),
+        (None, Some(error)) => anyhow::bail!("the job {}: {error}", job.state),
+        (None, None) => anyhow::bail!("the job is {}", job.state),
+    }
+}
+
+fn shorten(text: &str) -> String {
+    const LONGEST: usize = 48;
+    if text.chars().count() <= LONGEST {
+        text.to_owned()
+    } else {
+        text.chars().take(LONGEST - 1).chain(['…']).collect()
+    }
+}
+
+fn ms(duration: Option<Duration>) -> String {
+    duration.map_or_else(|| "-".to_owned(), |duration| format!("{:.1} ms", duration.as_secs_f64() * 1000.0))
+}

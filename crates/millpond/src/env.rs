@@ -1,0 +1,37 @@
+//! Every environment variable that the command line reads.
+
+/// Where the API is: `http://127.0.0.1:8080`. The flag `--endpoint` goes before it, the configuration file after it.
+pub const ENDPOINT: &str = "MILLPOND_ENDPOINT";
+
+/// The API key to send. Keep it here or in the configuration file; a flag would show in process lists.
+pub const API_KEY: &str = "MILLPOND_API_KEY";
+
+/// The configuration file; `$XDG_CONFIG_HOME/millpond/config.toml` or `~/.config/millpond/config.toml` if unset.
+pub const CONFIG: &str = "MILLPOND_CONFIG";
+
+/// What is logged, as `tracing`'s filters have it: `info`, `debug`, `worker=debug,warn`.
+pub const LOG: &str = "MILLPOND_LOG";
+
+/// The freedesktop variables that the configuration file's default place comes from.
+pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+/// See [`XDG_CONFIG_HOME`].
+pub const HOME: &str = "HOME";
+
+/// `millpond worker`: the job queue's URL.
+pub const QUEUE_URL: &str = "MILLPOND_QUEUE_URL";
+/// `millpond worker`: the dead-letter queue's URL.
+pub const DEAD_LETTER_QUEUE_URL: &str = "MILLPOND_DEAD_LETTER_QUEUE_URL";
+/// `millpond worker`: the bucket that clients write to.
+pub const INBOX: &str = "MILLPOND_INBOX";
+/// `millpond worker`: the bucket that the service writes to.
+pub const OUTBOX: &str = "MILLPOND_OUTBOX";
+/// `millpond worker`: a folder of models, or `s3://bucket/prefix`.
+pub const MODELS: &str = "MILLPOND_MODELS";
+/// `millpond worker`: an S3 that is not Amazon's.
+pub const S3_URL: &str = "MILLPOND_S3_URL";
+/// `millpond worker`: an SQS that is not Amazon's.
+pub const SQS_URL: &str = "MILLPOND_SQS_URL";
+/// `millpond worker`: whose jobs dropped files are.
+pub const TENANT: &str = "MILLPOND_TENANT";
+/// `millpond worker`: the queue's visibility timeout, in seconds.
+pub const VISIBILITY_SECONDS: &str = "MILLPOND_VISIBILITY_SECONDS";

@@ -1,0 +1,88 @@
+//! `millpond`: the whole service on one machine, and the commands to use one anywhere.
+
+mod client;
+mod config;
+mod demo;
+mod env;
+mod failure;
+mod jobs;
+mod local;
+mod logging;
+mod models;
+mod service;
+mod submit;
+mod terminal;
+mod up;
+mod worker_command;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Asynchronous, queue-driven inference: drop an input in a bucket, get the model's answer when it is ready.
+#[derive(Parser)]
+#[command(
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "\
+Start here:
+  millpond demo                                    watch real jobs go through the whole pipeline
+  millpond up                                      the same, kept running on http://127.0.0.1:8080
+  millpond submit wines.json --model wine-quality --wait
+
+Exit codes: 0 it worked, 1 it failed, 2 it was called wrongly."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the whole pipeline once on this machine, with real inputs, and show what comes out
+    Demo(demo::Args),
+    /// Run the whole service on this machine: API, S3, SQS and workers
+    Up(up::Args),
+    /// Run jobs from an SQS queue, until stopped
+    Worker(worker_command::Args),
+    /// Submit a file as a job
+    Submit(submit::Args),
+    /// Show a job
+    Status(jobs::StatusArgs),
+    /// Wait for a job to end, and show its result
+    Wait(jobs::WaitArgs),
+    /// Cancel a job
+    Cancel(jobs::JobArgs),
+    /// Run a job that has ended again, over the same input
+    Retry(jobs::JobArgs),
+    /// List, check and add models
+    #[command(subcommand)]
+    Models(models::Command),
+}
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failure::report(&anyhow::Error::new(error).context("cannot start the runtime")),
+    };
+    match runtime.block_on(run(command)) {
+        Ok(code) => code,
+        Err(error) => failure::report(&error),
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Up(args) => up::run(args).await,
+        Command::Worker(args) => worker_command::run(args).await,
+        Command::Submit(args) => submit::run(args).await,
+        Command::Status(args) => jobs::status(args).await,
+        Command::Wait(args) => jobs::wait(args).await,
+        Command::Cancel(args) => jobs::cancel(args).await,
+        Command::Retry(args) => jobs::retry(args).await,
+        Command::Models(command) => models::run(command).await,
+    }
+}

@@ -1,0 +1,258 @@
+//! `millpond models list`, `check` and `add`.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use comfy_table::Table;
+use infer::draft::{Choices, DraftError};
+use job::{ModelName, Version};
+use registry::{Published, Registry};
+use serde_json::json;
+
+use crate::failure;
+
+/// What can be done with models.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// List the models of a folder
+    List(ListArgs),
+    /// Check every bundle of a folder: manifest, digests, and its golden examples' answers
+    Check(CheckArgs),
+    /// Make a bundle from a trained model's file, so that it is served
+    Add(AddArgs),
+}
+
+/// Where the models are.
+#[derive(clap::Args)]
+pub struct ModelsDir {
+    /// The folder of models
+    #[arg(long, value_name = "DIR", default_value = "models")]
+    models: PathBuf,
+}
+
+/// Arguments of `millpond models list`.
+#[derive(clap::Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    dir: ModelsDir,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `millpond models check`.
+#[derive(clap::Args)]
+pub struct CheckArgs {
+    /// Only this model
+    name: Option<String>,
+    #[command(flatten)]
+    dir: ModelsDir,
+}
+
+/// Arguments of `millpond models add`.
+#[derive(clap::Args)]
+pub struct AddArgs {
+    /// The model's file: XGBoost, as JSON or UBJ (`model.save_model("model.ubj")`)
+    file: PathBuf,
+    /// What the model will be called: lower-case letters, digits and hyphens
+    #[arg(long, short)]
+    name: String,
+    /// The version's label [default: one more than the highest]
+    #[arg(long)]
+    version: Option<String>,
+    /// A few words about it
+    #[arg(long)]
+    title: Option<String>,
+    /// Names of its features, for a file that has none
+    #[arg(long, value_delimiter = ',', value_name = "A,B,...")]
+    features: Option<Vec<String>>,
+    /// Labels of its classes, in order [default: 0,1,...]
+    #[arg(long, value_delimiter = ',', value_name = "A,B,...")]
+    labels: Option<Vec<String>>,
+    /// Under which terms it may be used
+    #[arg(long)]
+    licence: Option<String>,
+    #[command(flatten)]
+    dir: ModelsDir,
+}
+
+/// `millpond models ...`
+pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::List(args) => list(args).await,
+        Command::Check(args) => check(args).await,
+        Command::Add(args) => add(args).await,
+    }
+}
+
+/// The registry of a folder that must exist.
+pub fn open(dir: &Path) -> anyhow::Result<Registry> {
+    if !dir.is_dir() {
+        let message = format!("there is no folder of models at {}", dir.display());
+        return Err(failure::hint(message, "name it with --models DIR, or make one with `millpond models add`").into());
+    }
+    Ok(Registry::directory(dir))
+}
+
+async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
+    let registry = open(&args.dir.models)?;
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header(["model", "serves", "versions", "title"]);
+    let mut all = Vec::new();
+    for name in registry.names().await? {
+        let versions: Vec<String> = registry.versions(&name).await?.iter().map(Version::to_string).collect();
+        let (serves, title) = match registry.resolve(&name).await {
+            Ok(Some(model)) => (model.version.to_string(), model.manifest.title.clone()),
+            // A folder without versions is no model.
+            Ok(None) => continue,
+            Err(error) => ("-".to_owned(), chain(&error)),
+        };
+        table.add_row([name.as_str(), &serves, &versions.join(" "), &title]);
+        all.push(json!({"name": name, "serves": serves, "versions": versions, "title": title}));
+    }
+    if args.json {
+        println!("{}", serde_json::Value::from(all));
+    } else {
+        println!("{}", table.trim_fmt());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn check(args: CheckArgs) -> anyhow::Result<ExitCode> {
+    let registry = open(&args.dir.models)?;
+    let names: Vec<ModelName> = match &args.name {
+        Some(name) => vec![parse_name(name)?],
+        None => registry.names().await?.into_iter().collect(),
+    };
+    let mut faults = 0;
+    let mut checked = 0;
+    for name in names {
+        let versions = registry.versions(&name).await?;
+        if versions.is_empty() && args.name.is_some() {
+            anyhow::bail!("there is no model {name} in {}", args.dir.models.display());
+        }
+        for version in versions {
+            let outcome = match registry.version(&name, &version).await {
+                Ok(Some(model)) => check_bundle(&registry, &model).await,
+                Ok(None) => Err(anyhow::anyhow!("it has no model.toml")),
+                Err(error) => Err(error.into()),
+            };
+            checked += 1;
+            match outcome {
+                Ok(examples) => println!("{name} {version}: good ({examples} examples)"),
+                Err(error) => {
+                    faults += 1;
+                    println!("{name} {version}: {error:#}");
+                }
+            }
+        }
+    }
+    anyhow::ensure!(faults == 0, "{faults} of {checked} bundles are not usable");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Checks digests and goldens; returns how many examples there were.
+async fn check_bundle(registry: &Registry, model: &Published) -> anyhow::Result<usize> {
+    let files: HashMap<_, _> = registry.files(model).await?;
+    infer::check_goldens(&model.manifest, &files)?;
+    Ok(model.manifest.goldens.len())
+}
+
+async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
+    let name = parse_name(&args.name)?;
+    let bytes = std::fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
+    let dir = &args.dir.models;
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let registry = Registry::directory(dir);
+    let versions = registry.versions(&name).await?;
+    let version = match &args.version {
+        Some(version) => version.parse::<Version>().map_err(|error| failure::usage(error.to_string(), ""))?,
+        None => next_version(&versions)?,
+    };
+    if versions.contains(&version) {
+        let message = format!("model {name} already has a version {version}");
+        return Err(failure::usage(message, "versions never change; choose another with --version").into());
+    }
+    // UBJ cannot be text: its strings carry binary lengths.
+    let file = if std::str::from_utf8(&bytes).is_ok() { "model.json" } else { "model.ubj" };
+    let choices = Choices {
+        name: name.to_string(),
+        version: version.to_string(),
+        title: args.title,
+        labels: args.labels,
+        features: args.features,
+        licence: args.licence,
+    };
+    let manifest = infer::draft(file, &bytes, &choices).map_err(|error| match &error {
+        DraftError::FeaturesNeeded { .. } | DraftError::Contradiction(_) => {
+            anyhow::Error::new(failure::usage(error.to_string(), ""))
+        }
+        DraftError::Load(_) | DraftError::Example(_) => {
+            anyhow::Error::new(error).context(format!("cannot add {}", args.file.display()))
+        }
+    })?;
+    write_bundle(dir, &name, &version, file, &bytes, &manifest)?;
+
+    let bundle::manifest::Input::Table(schema) = &manifest.input;
+    println!("added {name} {version} to {}: {} columns", dir.display(), schema.columns.len());
+    let example = &manifest.goldens[0];
+    println!("it takes {}\nand answers {}", example.input, example.output);
+    println!("a running `millpond up --models {}` serves it within seconds", dir.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the folder under another name first: a registry that is being read shows whole bundles only.
+fn write_bundle(
+    dir: &Path,
+    name: &ModelName,
+    version: &Version,
+    file: &str,
+    bytes: &[u8],
+    manifest: &bundle::Manifest,
+) -> anyhow::Result<()> {
+    let parent = dir.join(name.as_str());
+    let cannot = || format!("cannot write to {}", parent.display());
+    std::fs::create_dir_all(&parent).with_context(cannot)?;
+    let staging = tempfile::Builder::new().prefix(".adding-").tempdir_in(&parent).with_context(cannot)?;
+    for (file, bytes) in [(file, bytes), ("model.toml", manifest.to_toml().as_bytes())] {
+        let mut writer = std::fs::File::create(staging.path().join(file)).with_context(cannot)?;
+        writer.write_all(bytes).and_then(|()| writer.sync_all()).with_context(cannot)?;
+    }
+    // Temporary folders are private; bundles are as readable as anything else here.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(staging.path(), std::fs::Permissions::from_mode(0o755)).with_context(cannot)?;
+    }
+    let staged = staging.keep();
+    std::fs::rename(&staged, parent.join(version.as_str()))
+        .inspect_err(|_| drop(std::fs::remove_dir_all(&staged)))
+        .with_context(cannot)
+}
+
+fn next_version(versions: &[Version]) -> anyhow::Result<Version> {
+    let highest = versions.iter().filter_map(|version| version.as_str().parse::<u64>().ok()).max();
+    if highest.is_none() && !versions.is_empty() {
+        return Err(
+            failure::usage("the model's versions are no plain numbers", "name the new one with --version").into()
+        );
+    }
+    Ok((highest.unwrap_or(0) + 1).to_string().parse()?)
+}
+
+fn parse_name(name: &str) -> anyhow::Result<ModelName> {
+    Ok(name.parse().map_err(|error: job::id::InvalidId| failure::usage(format!("{name:?} is {error}"), ""))?)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,103 @@
+//! The long-running parts of a process, and how they stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use cloud::Queue;
+use job::Tenant;
+use ledger::Ledger;
+use registry::Registry;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use worker::{DeadLetters, Processor, Sweep, Worker};
+
+/// Parts that run until one of them fails or all are told to stop.
+pub struct Service {
+    stop: CancellationToken,
+    tasks: JoinSet<anyhow::Result<()>>,
+}
+
+/// What the workers of a process need.
+pub struct Workers {
+    /// The jobs.
+    pub ledger: Ledger,
+    /// The models.
+    pub registry: Arc<Registry>,
+    /// The dead-letter queue, if this process handles it.
+    pub dead_letters: Option<Arc<dyn Queue>>,
+    /// How many jobs run at a time.
+    pub workers: usize,
+    /// Whose jobs dropped files are.
+    pub tenant: Tenant,
+    /// The queue's visibility timeout.
+    pub visibility: Duration,
+    /// How often lost messages are looked for, if this process does so.
+    pub sweep_every: Option<Duration>,
+}
+
+impl Service {
+    /// Nothing runs yet.
+    pub fn new() -> Self {
+        Self { stop: CancellationToken::new(), tasks: JoinSet::new() }
+    }
+
+    /// Serves the API.
+    pub fn start_api(&mut self, api: api::Api, listener: TcpListener) {
+        let stop = self.stop.clone().cancelled_owned();
+        self.tasks.spawn(async move { api::serve(api, listener, stop).await.context("the API failed") });
+    }
+
+    /// Runs jobs, handles dead letters, and looks for lost messages.
+    pub fn start_workers(&mut self, workers: Workers) -> anyhow::Result<()> {
+        let settings = worker::Settings {
+            parallel: workers.workers,
+            threads: workers.workers,
+            drop_tenant: workers.tenant,
+            visibility_timeout: workers.visibility,
+            ..worker::Settings::default()
+        };
+        let Workers { ledger, registry, .. } = workers;
+        let processor = Processor::new(ledger.clone(), registry.clone(), settings.clone());
+        let driver = Worker::new(Arc::new(processor.context("cannot start the workers")?));
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { driver.run(stop).await.context("the workers failed") });
+        if let Some(queue) = workers.dead_letters {
+            let dead_letters = DeadLetters::new(ledger.clone(), registry, queue, settings.clone());
+            let stop = self.stop.clone();
+            self.tasks.spawn(async move {
+                dead_letters.run(stop).await;
+                Ok(())
+            });
+        }
+        if let Some(period) = workers.sweep_every {
+            let sweep = Sweep::new(ledger, settings);
+            let stop = self.stop.clone();
+            self.tasks.spawn(async move {
+                sweep.run(period, stop).await;
+                Ok(())
+            });
+        }
+        Ok(())
+    }
+
+    /// Runs until `shutdown` completes or a part fails; then lets running jobs finish and stops.
+    pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        tokio::pin!(shutdown);
+        let mut outcome = tokio::select! {
+            biased;
+            () = &mut shutdown => Ok(()),
+            Some(ended) = self.tasks.join_next() => flatten(ended),
+        };
+        self.stop.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            outcome = outcome.and(flatten(ended));
+        }
+        outcome
+    }
+}
+
+fn flatten(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Result<()> {
+    ended.map_err(|error| anyhow::Error::new(error).context("a part of the service crashed")).flatten()
+}

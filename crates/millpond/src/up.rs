@@ -1,0 +1,131 @@
+//! `millpond up`
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::failure;
+use crate::local::{Local, LocalConfig};
+
+/// Arguments of `millpond up`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The API's address; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Where everything is kept
+    #[arg(long, default_value = "millpond-data", value_name = "DIR")]
+    data: PathBuf,
+    /// The models: a folder, or s3://bucket/prefix in the local S3
+    #[arg(long, default_value = "models", value_name = "DIR|S3URL")]
+    models: String,
+    /// The S3 endpoint's address
+    #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
+    s3_listen: SocketAddr,
+    /// The SQS endpoint's address
+    #[arg(long, default_value = "127.0.0.1:8082", value_name = "ADDRESS")]
+    sqs_listen: SocketAddr,
+    /// A web page's origin that may call the API from a browser, as often as needed: http://localhost:3000
+    #[arg(long = "cors-origin", value_name = "ORIGIN")]
+    cors_origins: Vec<axum::http::HeaderValue>,
+    /// How many jobs run at a time [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+}
+
+/// `millpond up`
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    crate::logging::start("info");
+    // Whoever can reach the port can use the models and read every job.
+    for (flag, address) in
+        [("--listen", args.listen), ("--s3-listen", args.s3_listen), ("--sqs-listen", args.sqs_listen)]
+    {
+        if !address.ip().is_loopback() {
+            let hint = "there are no API keys yet, so only loopback addresses such as 127.0.0.1 are served";
+            return Err(failure::usage(format!("{flag} {address} is reachable from elsewhere"), hint).into());
+        }
+    }
+    let shutdown = shutdown_signal()?;
+    let local = Local::start(LocalConfig {
+        data: args.data.clone(),
+        models: args.models,
+        listen: args.listen,
+        s3_listen: args.s3_listen,
+        sqs_listen: args.sqs_listen,
+        cors_origins: args.cors_origins,
+        workers: args.workers.unwrap_or_else(default_workers),
+    })
+    .await?;
+    println!("{}", welcome(&local, &args.data).await);
+    local
+        .run_until(async {
+            shutdown.await;
+            eprintln!("\nstopping: running jobs are finished first; a second Ctrl-C stops at once");
+        })
+        .await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One job for each processor.
+pub fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Completes on the first SIGINT or SIGTERM. On a second one the process ends at once; its jobs are delivered again.
+pub fn shutdown_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    #[cfg(unix)]
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    #[cfg(unix)]
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    let watch = async move {
+        #[cfg(unix)]
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+        let _ = sender.send(());
+        #[cfg(unix)]
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+        // The shell's code for a process that Ctrl-C ended.
+        std::process::exit(130);
+    };
+    // Lives as long as the process, whose end it is.
+    tokio::spawn(watch);
+    Ok(async move { receiver.await.unwrap_or_default() })
+}
+
+async fn welcome(local: &Local, data: &std::path::Path) -> String {
+    let at = &local.endpoints;
+    let example = local.example().await;
+    let (model, input) = example.as_ref().map_or(("MODEL", "INPUT"), |(model, input)| (model.as_str(), input.as_str()));
+    let body = format!(r#"{{"model":"{model}","input":{input}}}"#).replace('\'', r"'\''");
+    format!(
+        "\
+Millpond is up; Ctrl-C stops it.
+
+  API   {api}
+  S3    {s3}   inbox {inbox}, outbox {outbox}
+  SQS   {sqs}
+  data  {data} (endpoints.json there has addresses and keys)
+
+Try it:
+  curl -s {api}/jobs -H 'content-type: application/json' -H 'prefer: wait=10' -d '{body}'
+
+Drop a file with any S3 client:
+  export AWS_ACCESS_KEY_ID={access} AWS_SECRET_ACCESS_KEY={secret} AWS_REGION={region}
+  aws --endpoint-url {s3} s3 cp FILE s3://{inbox}/drop/{model}/
+  aws --endpoint-url {s3} s3 ls --recursive s3://{outbox}/mirror/{model}/
+",
+        api = at.api,
+        s3 = at.s3,
+        sqs = at.sqs,
+        inbox = at.inbox,
+        outbox = at.outbox,
+        data = data.display(),
+        access = at.access_key,
+        secret = at.secret_key,
+        region = at.region,
+    )
+}

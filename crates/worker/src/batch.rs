@@ -1,0 +1,86 @@
+//! The driver for batches that somebody else received and will acknowledge, as Lambda's event source mapping does.
+
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use cloud::ReceiptHandle;
+use futures::{FutureExt, StreamExt, stream};
+use jiff::Timestamp;
+use tokio::time::{Instant, timeout_at};
+
+use crate::message::{handle, is_suspect};
+use crate::patience::{QUEUE_CALL, answer};
+use crate::process::{Delivery, Processor, Verdict};
+
+/// What is left of the deadline for the answer itself.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// A message as a batch brings it.
+#[derive(Debug, Clone)]
+pub struct BatchMessage {
+    /// Its id, by which it is reported as failed.
+    pub id: String,
+    /// This receive's handle, if the batch brings it.
+    pub receipt: Option<ReceiptHandle>,
+    /// What was sent.
+    pub body: String,
+    /// How often it was received, this time included.
+    pub receive_count: u32,
+    /// When it was first sent, where that is known.
+    pub sent_at: Option<Timestamp>,
+}
+
+impl From<cloud::Message> for BatchMessage {
+    fn from(message: cloud::Message) -> Self {
+        let cloud::Message { id, receipt, body, receive_count, sent_at, group: _ } = message;
+        Self { id: id.0, receipt: Some(receipt), body, receive_count, sent_at: Some(sent_at) }
+    }
+}
+
+/// Runs a batch and returns the ids of the messages that must come back; all others may be acknowledged. It answers
+/// before `deadline`, whatever the jobs do, and nothing of it goes on after that but a model that does not stop (then
+/// [`Processor::wedged`] is cancelled, or will be by the next batch).
+pub async fn handle_batch(processor: &Processor, messages: &[BatchMessage], deadline: Instant) -> Vec<String> {
+    let done = Mutex::new(BTreeSet::new());
+    let run = async |at: usize| {
+        // A panic in our own code is one message's as well (J5).
+        let one = AssertUnwindSafe(one(processor, &messages[at], deadline)).catch_unwind().await;
+        if one.unwrap_or(false) {
+            done.lock().unwrap_or_else(PoisonError::into_inner).insert(at);
+        }
+    };
+    let (suspects, fresh): (Vec<usize>, Vec<usize>) =
+        (0..messages.len()).partition(|at| is_suspect(messages[*at].receive_count));
+    let all = async {
+        stream::iter(fresh).for_each_concurrent(processor.settings().parallel.max(1), &run).await;
+        // Those received before run last, one at a time: one that kills its worker then kills few others.
+        for at in suspects {
+            run(at).await;
+        }
+    };
+    let end = deadline.checked_sub(ANSWER).unwrap_or(deadline);
+    if timeout_at(end, all).await.is_err() {
+        tracing::warn!("a batch did not end in time; what is left of it comes back");
+    }
+    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let left = messages.iter().enumerate().filter(|(at, _)| !done.contains(at));
+    left.map(|(_, message)| message.id.clone()).collect()
+}
+
+/// Runs one message; whether it may be acknowledged.
+async fn one(processor: &Processor, message: &BatchMessage, deadline: Instant) -> bool {
+    let delivery = Delivery { receive_count: message.receive_count, deadline: Some(deadline) };
+    let verdict: Verdict = handle(processor, &message.body, &delivery).await;
+    let Some(delay) = verdict.comes_back_after(processor, message.receive_count) else { return true };
+    if let Some(receipt) = &message.receipt {
+        // Otherwise it comes back after the whole visibility timeout, which is long but harmless.
+        match answer(QUEUE_CALL, processor.ledger().queue.change_visibility(receipt, delay)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(message = message.id, "the backoff was not set: {error}"),
+            Err(slow) => tracing::debug!(message = message.id, "the backoff was not set: {slow}"),
+        }
+    }
+    false
+}

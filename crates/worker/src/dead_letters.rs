@@ -1,0 +1,277 @@
+//! The handler of the dead-letter queue: a job whose message was given up gets its outcome (J2), and the message a record.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cloud::{PutOptions, Queue, ReceiptHandle, StoreError};
+use jiff::Timestamp;
+use job::error::Code;
+use job::{Ending, JobId, Outcome, Problem, Ticket, Work, envelope, layout};
+use ledger::{Ledger, LedgerError, Once};
+use registry::Registry;
+use serde::Serialize;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::BatchMessage;
+use crate::fault::{Class, Fault};
+use crate::mirror;
+use crate::patience::{self, QUEUE_CALL, answer, backoff, within};
+use crate::process::{Stop, dropped};
+use crate::settings::Settings;
+
+/// SQS's longest poll, and its largest receive.
+const LONG_POLL: Duration = Duration::from_secs(20);
+const MAX_RECEIVE: usize = 10;
+/// What is left of a deadline for the answer itself.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Handles the messages of a dead-letter queue.
+#[derive(Debug, Clone)]
+pub struct DeadLetters {
+    ledger: Ledger,
+    registry: Arc<Registry>,
+    queue: Arc<dyn Queue>,
+    settings: Settings,
+}
+
+/// What `dead/<message>.json` says.
+#[derive(Debug, Serialize)]
+struct DeadRecord<'a> {
+    message_id: &'a str,
+    body: &'a str,
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<JobId>,
+    receive_count: u32,
+    sent_at: Option<Timestamp>,
+    at: Timestamp,
+}
+
+/// What becomes of a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    /// It may be acknowledged.
+    Done,
+    /// Somebody still works on its job, or it could not be seen whether: it is to come back.
+    Later,
+}
+
+/// What one part of a dead letter stands for.
+enum Fate {
+    /// There is nothing left to say.
+    Over,
+    /// Somebody still works on it.
+    Alive,
+    /// It is recorded, for this reason.
+    GivenUp(Option<JobId>, String),
+}
+
+impl DeadLetters {
+    /// A handler of `queue`, which is the dead-letter queue. `settings` must be the workers'.
+    pub fn new(ledger: Ledger, registry: Arc<Registry>, queue: Arc<dyn Queue>, settings: Settings) -> Self {
+        Self { ledger, registry, queue, settings }
+    }
+
+    /// Handles messages as they come, until `shutdown`.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let mut failures = 0;
+        loop {
+            let poll = async {
+                if failures > 0 {
+                    sleep(backoff(failures.min(5), &*self.ledger.entropy)).await;
+                }
+                answer(LONG_POLL + QUEUE_CALL, self.queue.receive(MAX_RECEIVE, LONG_POLL, None)).await
+            };
+            let received = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                received = poll => received,
+            };
+            match received {
+                Ok(Ok(received)) => {
+                    failures = 0;
+                    for message in received.into_iter().map(BatchMessage::from) {
+                        if shutdown.is_cancelled() {
+                            self.hide(&message.receipt, Duration::ZERO).await;
+                        } else {
+                            self.one(&message).await;
+                        }
+                    }
+                }
+                error => {
+                    if failures == 0 {
+                        tracing::warn!(cause = ?error, "no dead letters can be received");
+                    }
+                    failures += 1;
+                }
+            }
+        }
+    }
+
+    async fn one(&self, message: &BatchMessage) {
+        match self.handle(message).await {
+            Settled::Done => {
+                let Some(receipt) = &message.receipt else { return };
+                // Otherwise it comes back, and finds the outcome and its record.
+                let deleted = answer(QUEUE_CALL, self.queue.delete(receipt)).await;
+                if !matches!(deleted, Ok(Ok(()))) {
+                    tracing::warn!(message = message.id, cause = ?deleted, "a dead letter was not acknowledged");
+                }
+            }
+            Settled::Later => self.hide(&message.receipt, self.settings.visibility_timeout).await,
+        }
+    }
+
+    async fn hide(&self, receipt: &Option<ReceiptHandle>, time: Duration) {
+        if let Some(receipt) = receipt {
+            let hidden = answer(QUEUE_CALL, self.queue.change_visibility(receipt, time)).await;
+            if !matches!(hidden, Ok(Ok(()))) {
+                tracing::debug!(cause = ?hidden, "a dead letter was not put off");
+            }
+        }
+    }
+
+    /// Handles a batch that somebody else received, as Lambda does; returns the ids of the messages that must come back.
+    pub async fn handle_batch(&self, messages: &[BatchMessage], deadline: Instant) -> Vec<String> {
+        let end = deadline.checked_sub(ANSWER).unwrap_or(deadline);
+        let mut left = Vec::new();
+        for message in messages {
+            if timeout_at(end, self.handle(message)).await != Ok(Settled::Done) {
+                left.push(message.id.clone());
+            }
+        }
+        left
+    }
+
+    /// Ends what the message stands for, and records it.
+    async fn handle(&self, message: &BatchMessage) -> Settled {
+        let given_up = match self.fates(message).await {
+            Ok(Some(given_up)) => given_up,
+            Ok(None) => return Settled::Later,
+            Err(fault) => {
+                fault.log(None, None);
+                return Settled::Later;
+            }
+        };
+        // One record a message; of several jobs that one message stood for, it names the first.
+        let Some((job, reason)) = given_up.into_iter().next() else { return Settled::Done };
+        tracing::error!(message = message.id, job = job.map(tracing::field::display), "message given up: {reason}");
+        let record = DeadRecord {
+            message_id: &message.id,
+            body: &message.body,
+            reason,
+            job,
+            receive_count: message.receive_count,
+            sent_at: message.sent_at,
+            at: self.ledger.clock.now(),
+        };
+        let body = serde_json::to_vec(&record).expect("a record of strings is JSON");
+        let key = layout::dead_key(&message.id);
+        let put = self.ledger.outbox.put(&key, body.into(), PutOptions::json_once());
+        match answer(patience::CALL, put).await {
+            // There already: an earlier delivery of this dead letter got as far.
+            Ok(Ok(_) | Err(StoreError::PreconditionFailed)) => Settled::Done,
+            failed => {
+                tracing::warn!(message = message.id, cause = ?failed, "a dead letter was not recorded");
+                Settled::Later
+            }
+        }
+    }
+
+    /// Why each part of the message that needs it was given up; none if the message is to come back.
+    async fn fates(&self, message: &BatchMessage) -> Result<Option<Vec<(Option<JobId>, String)>>, Fault> {
+        let works = match envelope::decode(&message.body) {
+            Ok(works) => works,
+            Err(error) => return Ok(Some(vec![(None, error.to_string())])),
+        };
+        let mut given_up = Vec::new();
+        for work in &works {
+            match self.fate(work).await? {
+                Fate::Over => {}
+                Fate::Alive => return Ok(None),
+                Fate::GivenUp(job, reason) => given_up.push((job, reason)),
+            }
+        }
+        Ok(Some(given_up))
+    }
+
+    async fn fate(&self, work: &Work) -> Result<Fate, Fault> {
+        let ticket = match self.ticket(work).await {
+            Ok(ticket) => ticket,
+            Err(Stop::Done(_) | Stop::Ended(..)) => return Ok(Fate::Over),
+            Err(Stop::Later) => return Ok(Fate::Alive),
+            Err(Stop::Reject(reason)) => return Ok(Fate::GivenUp(None, reason.to_owned())),
+            Err(Stop::Fault(fault)) => {
+                return match fault.class() {
+                    Class::Transient => Err(fault),
+                    // A ticket that only a newer program reads is that program's to act on; the sweep finds the job.
+                    Class::Permanent | Class::Unreadable => Ok(Fate::GivenUp(None, fault.to_string())),
+                };
+            }
+        };
+        let job = ticket.job;
+        if !self.ledger.is_retained(&ticket) {
+            return Ok(Fate::Over);
+        }
+        match within(patience::CALL, self.ledger.outcome(job)).await {
+            Ok(Some(outcome)) => {
+                self.mirror(&ticket, &outcome).await?;
+                return Ok(Fate::Over);
+            }
+            Ok(None) => {}
+            // It cannot be read, but it is there.
+            Err(Fault::Ledger(LedgerError::Corrupt { .. })) => return Ok(Fate::Over),
+            Err(fault) => return Err(fault),
+        }
+        let progress = match within(patience::CALL, self.ledger.progress(job)).await {
+            Ok(progress) => progress.map(|(progress, _)| progress),
+            Err(Fault::Ledger(LedgerError::Corrupt { .. })) => None,
+            Err(fault) => return Err(fault),
+        };
+        let now = self.ledger.clock.now();
+        let is_young = |beat: Timestamp| now.duration_since(beat).unsigned_abs() < self.settings.visibility_timeout;
+        if progress.as_ref().is_some_and(|progress| is_young(progress.beat_at)) {
+            return Ok(Fate::Alive);
+        }
+        let error = progress.and_then(|progress| progress.last_error).unwrap_or_else(|| {
+            Problem::new(Code::WorkerLost, "no attempt came to an end, and the queue gave the job's message up")
+        });
+        let reason = error.to_string();
+        let ending = Ending::Failed { error };
+        let outcome = match within(patience::CALL, self.ledger.end(job, ending)).await? {
+            Once::Written => within(patience::CALL, self.ledger.outcome(job)).await?,
+            Once::There(other) => Some(other),
+        };
+        if let Some(outcome) = outcome {
+            self.mirror(&ticket, &outcome).await?;
+        }
+        Ok(Fate::GivenUp(Some(job), reason))
+    }
+
+    /// The ticket of the job that the message stands for. A dropped file that never got one gets it now, so that its
+    /// failure has a place, and the sweep does not send it for ever.
+    async fn ticket(&self, work: &Work) -> Result<Ticket, Stop> {
+        match work {
+            Work::Run { job, bucket, .. } => {
+                if bucket.as_deref().is_some_and(|bucket| bucket != self.ledger.inbox.bucket()) {
+                    return Err(Stop::Reject("the event is of another bucket"));
+                }
+                let ticket = within(patience::CALL, self.ledger.stored_ticket(*job)).await?;
+                ticket.ok_or(Stop::Reject("there is no such job"))
+            }
+            Work::Dropped(object) => dropped::ticket(&self.ledger, &self.registry, &self.settings, object).await,
+        }
+    }
+
+    async fn mirror(&self, ticket: &Ticket, outcome: &Outcome) -> Result<(), Fault> {
+        match within(patience::TRANSFER, mirror::write(&*self.ledger.outbox, ticket, outcome)).await {
+            // The outcome stands, and a mirror that can't be written is no reason to keep the message.
+            Err(fault) if fault.class() != Class::Transient => {
+                fault.log(Some(ticket.job), None);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! One attempt at one job.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use infer::Control;
+use jiff::Timestamp;
+use job::id::ETag;
+use job::{AttemptId, Progress, Ticket};
+use tokio::time::{Instant, timeout};
+
+use super::beats::beats;
+use super::record::Record;
+use super::store::Stored;
+use super::{Delivery, Processor, Stop, Verdict};
+use crate::patience;
+
+/// A job that has a record and no outcome yet.
+pub(super) struct Ticketed<'a> {
+    pub(super) processor: &'a Processor,
+    pub(super) delivery: &'a Delivery,
+    pub(super) ticket: Ticket,
+    /// The version of the upload that the message was sent for.
+    pub(super) message_etag: Option<ETag>,
+    /// What earlier attempts left.
+    pub(super) before: Option<(Progress, ETag)>,
+}
+
+/// What all steps of an attempt share.
+pub(super) struct Attempt<'a> {
+    pub(super) processor: &'a Processor,
+    pub(super) delivery: &'a Delivery,
+    pub(super) ticket: Ticket,
+    pub(super) message_etag: Option<ETag>,
+    pub(super) id: AttemptId,
+    pub(super) started_at: Timestamp,
+    pub(super) control: Arc<Control>,
+    /// Whether the model is running, and so may have to be waited for.
+    pub(super) in_model: AtomicBool,
+}
+
+impl Drop for Attempt<'_> {
+    /// A model whose attempt is given up is not to work on.
+    fn drop(&mut self) {
+        self.control.cancel();
+    }
+}
+
+impl<'a> Ticketed<'a> {
+    /// Makes one attempt.
+    pub(super) async fn attempt(self) -> Verdict {
+        let Self { processor, delivery, ticket, message_etag, before } = self;
+        let attempt = Attempt {
+            processor,
+            delivery,
+            ticket,
+            message_etag,
+            id: processor.ledger.entropy.attempt_id(),
+            started_at: processor.ledger.clock.now(),
+            control: Arc::default(),
+            in_model: AtomicBool::new(false),
+        };
+        if let Some(error) = exhausted(&before, processor.settings.max_attempts) {
+            return attempt.give_up(error).await;
+        }
+        let mut record = Record::new(&attempt, before);
+        let stored = attempt.beside_beats(&mut record).await;
+        let stop = match stored {
+            Ok(stored) => match stored.commit().await {
+                Ok(committed) => return committed.finish().await,
+                Err(fault) => Stop::Fault(fault),
+            },
+            Err(stop) => stop,
+        };
+        match stop {
+            Stop::Fault(fault) => attempt.fail(&mut record, fault).await,
+            stop => processor.stopped(Some(attempt.ticket.job), delivery, stop).await,
+        }
+    }
+}
+
+/// The last error, if the attempts were used up but nobody got as far as to say so.
+fn exhausted(before: &Option<(Progress, ETag)>, max_attempts: u32) -> Option<job::Problem> {
+    before.as_ref().filter(|(progress, _)| progress.failures >= max_attempts)?.0.last_error.clone()
+}
+
+impl<'a> Attempt<'a> {
+    /// The steps up to a stored result, while the beats go on beside them.
+    async fn beside_beats(&self, record: &mut Record<'_>) -> Result<Stored<'_>, Stop> {
+        let mut steps = pin!(self.steps());
+        let outcome = tokio::select! {
+            biased;
+            stored = &mut steps => return stored,
+            outcome = beats(self, record) => outcome,
+        };
+        self.control.cancel();
+        // A model that does not even stop when it is told to has taken its thread for good.
+        if timeout(patience::GRACE, steps).await.is_err() && self.in_model.load(Ordering::Relaxed) {
+            self.processor.wedge();
+        }
+        Err(Stop::Ended(Box::new(self.ticket.clone()), Box::new(outcome)))
+    }
+
+    async fn steps(&self) -> Result<Stored<'_>, Stop> {
+        self.check_deadline()?;
+        self.pinned().await?.read().await?.run().await?.store().await
+    }
+
+    /// Whether the model's whole time is left before the deadline.
+    pub(super) fn check_deadline(&self) -> Result<(), Stop> {
+        match self.delivery.deadline {
+            Some(deadline) if Instant::now() + self.limit() + patience::MARGIN > deadline => Err(Stop::Later),
+            _ => Ok(()),
+        }
+    }
+
+    /// The longest that the model may take.
+    pub(super) fn limit(&self) -> Duration {
+        Duration::from_secs(self.ticket.limits.max_seconds)
+    }
+}

@@ -1,0 +1,70 @@
+//! From a stored result to the job's outcome, and what follows from an outcome.
+
+use job::{Ending, Outcome, Ticket};
+use ledger::Once;
+
+use super::attempt::Attempt;
+use super::store::Stored;
+use super::{Delivery, Processor, Verdict};
+use crate::fault::{Class, Fault};
+use crate::mirror;
+use crate::patience::{self, within};
+
+/// A job that has its outcome.
+pub(super) struct Committed<'a> {
+    attempt: &'a Attempt<'a>,
+    /// The one that stands, ours or another's.
+    outcome: Outcome,
+}
+
+impl<'a> Stored<'a> {
+    /// Writes the outcome. Losing against another one is no fault: that one stands.
+    pub(super) async fn commit(self) -> Result<Committed<'a>, Fault> {
+        let Self { attempt, result, infer_ms } = self;
+        let outcome = Outcome {
+            job: attempt.ticket.job,
+            writer: attempt.id,
+            at: attempt.processor.ledger.clock.now(),
+            started_at: Some(attempt.started_at),
+            infer_ms: Some(infer_ms),
+            ending: Ending::Succeeded { result },
+        };
+        attempt.commit(outcome).await
+    }
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) async fn commit(&'a self, outcome: Outcome) -> Result<Committed<'a>, Fault> {
+        match within(patience::CALL, self.processor.ledger.commit(&outcome)).await? {
+            Once::Written => {
+                let (job, model, state) = (outcome.job, &self.ticket.model, outcome.ending.state());
+                tracing::info!(%job, %model, attempt = %self.id, %state, infer_ms = outcome.infer_ms, "job ended");
+                Ok(Committed { attempt: self, outcome })
+            }
+            Once::There(outcome) => Ok(Committed { attempt: self, outcome }),
+        }
+    }
+}
+
+impl Committed<'_> {
+    /// Does what follows from the outcome.
+    pub(super) async fn finish(self) -> Verdict {
+        let Self { attempt, outcome } = self;
+        attempt.processor.finish(&attempt.ticket, &outcome, attempt.delivery).await
+    }
+}
+
+impl Processor {
+    /// What follows from an outcome, whoever wrote it and however often it is seen: a dropped file gets its mirror.
+    pub(super) async fn finish(&self, ticket: &Ticket, outcome: &Outcome, delivery: &Delivery) -> Verdict {
+        let Err(fault) = within(patience::TRANSFER, mirror::write(&*self.ledger.outbox, ticket, outcome)).await else {
+            return Verdict::Done;
+        };
+        fault.log(Some(ticket.job), None);
+        match fault.class() {
+            Class::Transient => Verdict::RetryAfter(self.backoff(delivery.receive_count)),
+            // The outcome stands; a mirror that can't be written must not bring the message back for ever.
+            Class::Permanent | Class::Unreadable => Verdict::Done,
+        }
+    }
+}

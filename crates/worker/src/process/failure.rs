@@ -1,0 +1,50 @@
+//! What follows from a failed attempt.
+
+use job::{Ending, Outcome, Problem};
+
+use super::Verdict;
+use super::attempt::Attempt;
+use super::record::Record;
+use crate::fault::{Class, Fault};
+use crate::patience::{self, within};
+
+impl Attempt<'_> {
+    /// Ends the job for what won't get better; counts the attempt for what may.
+    pub(super) async fn fail(&self, record: &mut Record<'_>, fault: Fault) -> Verdict {
+        let job = self.ticket.job;
+        fault.log(Some(job), Some(self.id));
+        match fault.class() {
+            Class::Permanent => self.give_up(fault.problem()).await,
+            Class::Unreadable => Verdict::Reject,
+            Class::Transient => match within(patience::CALL, record.fail(fault.problem())).await {
+                Ok(failures) if failures >= self.processor.settings.max_attempts => self.give_up(fault.problem()).await,
+                Ok(failures) => Verdict::RetryAfter(self.processor.backoff(failures)),
+                Err(unrecorded) => {
+                    unrecorded.log(Some(job), Some(self.id));
+                    Verdict::RetryAfter(self.processor.backoff(self.delivery.receive_count))
+                }
+            },
+        }
+    }
+
+    /// Ends the job as failed.
+    pub(super) async fn give_up(&self, error: Problem) -> Verdict {
+        let ledger = &self.processor.ledger;
+        let outcome = Outcome {
+            job: self.ticket.job,
+            // Not this attempt's id: its commit of a success may have happened although no answer came.
+            writer: ledger.entropy.attempt_id(),
+            at: ledger.clock.now(),
+            started_at: Some(self.started_at),
+            infer_ms: None,
+            ending: Ending::Failed { error },
+        };
+        match self.commit(outcome).await {
+            Ok(committed) => committed.finish().await,
+            Err(fault) => {
+                fault.log(Some(self.ticket.job), Some(self.id));
+                Verdict::RetryAfter(self.processor.backoff(self.delivery.receive_count))
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The sweep: finds what was lost. It goes through all jobs without an outcome, and through the dropped files without a
+//! ticket, and sends again, or commits as expired, what needs it (J2).
+
+use std::time::Duration;
+
+use cloud::StoreError;
+use cloud::object_store::ListedObject;
+use futures::{StreamExt, stream};
+use job::envelope::{ObjectVersion, Order};
+use job::layout::{self, InboxKey};
+use job::state::REPEAT_AFTER_SECONDS;
+use job::{JobId, Message, State};
+use ledger::Ledger;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::fault::Fault;
+use crate::patience::{self, answer, within};
+use crate::settings::Settings;
+
+/// S3's largest page; a page is what the sweep holds in memory.
+const PAGE: usize = 1000;
+/// How many jobs are looked at side by side.
+const PARALLEL: usize = 8;
+
+/// Goes through the buckets.
+#[derive(Debug, Clone)]
+pub struct Sweep {
+    ledger: Ledger,
+    settings: Settings,
+}
+
+/// What one sweep found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SweepReport {
+    /// Jobs without an outcome that were looked at.
+    pub open: u64,
+    /// Those that it found a deadline passed of, and ended.
+    pub expired: u64,
+    /// Those whose attempts have fallen silent, whose message was sent again.
+    pub silent: u64,
+    /// Dropped files without a ticket that were sent.
+    pub dropped: u64,
+    /// What could not be looked at; the next sweep tries again.
+    pub faults: u64,
+}
+
+impl SweepReport {
+    fn add(&mut self, found: Found) {
+        match found {
+            Found::Nothing => {}
+            Found::Open => self.open += 1,
+            Found::Expired => (self.open, self.expired) = (self.open + 1, self.expired + 1),
+            Found::Silent => (self.open, self.silent) = (self.open + 1, self.silent + 1),
+            Found::Dropped => self.dropped += 1,
+            Found::Fault => self.faults += 1,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Found {
+    Nothing,
+    Open,
+    Expired,
+    Silent,
+    Dropped,
+    Fault,
+}
+
+/// Which of a job's documents a listing shows.
+#[derive(Debug, Clone, Copy)]
+struct Listed {
+    job: JobId,
+    ticket: bool,
+    outcome: bool,
+}
+
+impl Sweep {
+    /// A sweep over the ledger's buckets. `settings` must be the workers'.
+    pub fn new(ledger: Ledger, settings: Settings) -> Self {
+        Self { ledger, settings }
+    }
+
+    /// Sweeps now and then every `period`, until `shutdown`.
+    pub async fn run(&self, period: Duration, shutdown: CancellationToken) {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                () = async { ticks.tick().await; self.sweep_once().await; } => {}
+            }
+        }
+    }
+
+    /// Sweeps once. What fails is counted and left to the next sweep; a sweep broken off may be begun anew at any time.
+    pub async fn sweep_once(&self) -> SweepReport {
+        let mut report = SweepReport::default();
+        for swept in [self.jobs(&mut report).await, self.dropped_files(&mut report).await] {
+            if let Err(fault) = swept {
+                fault.log(None, None);
+                report.faults += 1;
+            }
+        }
+        tracing::info!(?report, "swept");
+        report
+    }
+
+    /// Every job without an outcome, as the listing shows it: no document of a finished job is read.
+    async fn jobs(&self, report: &mut SweepReport) -> Result<(), Fault> {
+        let mut after: Option<String> = None;
+        let mut current: Option<Listed> = None;
+        loop {
+            let list = self.ledger.outbox.list(layout::JOBS, after.as_deref(), PAGE);
+            let page = within(patience::CALL, list).await?;
+            let mut open = Vec::new();
+            for object in &page.objects {
+                let Some((job, document)) = document_of(&object.key) else { continue };
+                if current.is_none_or(|current| current.job != job) {
+                    open.extend(current.replace(Listed { job, ticket: false, outcome: false }));
+                }
+                if let Some(current) = &mut current {
+                    current.ticket |= document == "ticket.json";
+                    current.outcome |= document == "outcome.json";
+                }
+            }
+            after = page.objects.last().map(|object| object.key.clone());
+            let last = !page.more || after.is_none();
+            if last {
+                open.extend(current.take());
+            }
+            open.retain(|listed| listed.ticket && !listed.outcome);
+            let mut looks = stream::iter(open).map(|listed| self.look(listed.job)).buffer_unordered(PARALLEL);
+            while let Some(found) = looks.next().await {
+                report.add(found);
+            }
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn look(&self, job: JobId) -> Found {
+        let look = async {
+            let Some(ticket) = within(patience::CALL, self.ledger.ticket(job)).await? else {
+                return Ok(Found::Nothing);
+            };
+            let sight = within(patience::CALL, self.ledger.look(&ticket)).await?;
+            let now = self.ledger.clock.now();
+            let silent = |beat| now.duration_since(beat).unsigned_abs() > self.silence();
+            if sight.state == State::Expired {
+                return Ok(Found::Expired);
+            }
+            if sight.outcome.is_none() && sight.progress.is_some_and(|progress| silent(progress.beat_at)) {
+                // A job that has begun never expires, so if its message is lost, nothing else would find it.
+                within(patience::CALL, self.ledger.enqueue(&ticket, sight.uploaded, Duration::ZERO)).await?;
+                return Ok(Found::Silent);
+            }
+            Ok(Found::Open)
+        };
+        look.await.unwrap_or_else(|fault: Fault| {
+            fault.log(Some(job), None);
+            Found::Fault
+        })
+    }
+
+    /// After which an attempt can't be alive, nor its message still be hidden.
+    fn silence(&self) -> Duration {
+        (self.settings.visibility_timeout * 2).max(Duration::from_secs(60 * 60))
+    }
+
+    /// Every dropped file that is a minute old and no job yet.
+    async fn dropped_files(&self, report: &mut SweepReport) -> Result<(), Fault> {
+        let mut after: Option<String> = None;
+        loop {
+            let list = self.ledger.inbox.list(layout::DROP, after.as_deref(), PAGE);
+            let page = within(patience::CALL, list).await?;
+            after = page.objects.last().map(|object| object.key.clone());
+            let mut files = stream::iter(page.objects).map(|file| self.dropped(file)).buffer_unordered(PARALLEL);
+            while let Some(found) = files.next().await {
+                report.add(found);
+            }
+            if !page.more || after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn dropped(&self, file: ListedObject) -> Found {
+        let age = self.ledger.clock.now().duration_since(file.last_modified);
+        let is_file = !matches!(InboxKey::parse(&file.key), InboxKey::Folder);
+        // An older one's ticket may have gone by its retention; it had its time.
+        let is_due = age.as_secs() >= REPEAT_AFTER_SECONDS && age.unsigned_abs() < self.settings.retention;
+        if !is_file || !is_due {
+            return Found::Nothing;
+        }
+        self.send_dropped(file).await.unwrap_or_else(|fault| {
+            fault.log(None, None);
+            Found::Fault
+        })
+    }
+
+    async fn send_dropped(&self, file: ListedObject) -> Result<Found, Fault> {
+        let bucket = self.ledger.inbox.bucket();
+        let job = JobId::for_dropped_file(bucket, &file.key, &file.etag, file.last_modified);
+        match answer(patience::CALL, self.ledger.outbox.head(&layout::ticket_key(job))).await? {
+            Ok(_) => return Ok(Found::Nothing),
+            Err(StoreError::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ListedObject { key, etag, size_bytes, .. } = file;
+        let version = ObjectVersion { bucket: bucket.to_owned(), key, etag: Some(etag), size_bytes: Some(size_bytes) };
+        let body = Message::new(Order::Dropped(version)).to_body();
+        let send = self.ledger.queue.send(&body, Some(self.settings.drop_tenant.as_str()), Duration::ZERO);
+        within(patience::CALL, async { send.await.map_err(ledger::LedgerError::from) }).await?;
+        Ok(Found::Dropped)
+    }
+}
+
+/// The job and the document's name, of a key under `jobs/`.
+fn document_of(key: &str) -> Option<(JobId, &str)> {
+    let (job, document) = key.strip_prefix(layout::JOBS)?.split_once('/')?;
+    Some((job.parse().ok()?, document))
+}

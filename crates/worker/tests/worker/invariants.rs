@@ -1,0 +1,100 @@
+use std::time::Duration;
+
+use job::{Ending, StoredResult, Work, layout};
+use tokio::time::Instant;
+use worker::{BatchMessage, Verdict, handle_batch};
+
+use cloud::{ObjectStore, Queue};
+
+use crate::bench::{Bench, answer, code, first, put};
+
+#[tokio::test(start_paused = true)]
+async fn j1_one_outcome_whatever_is_delivered_twice() {
+    let bench = Bench::new().await;
+    let ticket = bench.inline(1, r#"{"do":"count"}"#).await;
+    let processor = bench.processor();
+    let work = Work::Run { job: ticket.job, etag: None, bucket: None };
+    let delivery = first();
+    // Each run answers something else, and each ends at another time.
+    let runs = (0..8).map(|_| async {
+        let verdict = processor.process(&work, &delivery).await;
+        let outcome = bench.ledger.outcome(ticket.job).await.unwrap().unwrap();
+        (verdict, outcome.writer, answer(&outcome).to_owned())
+    });
+    let seen = futures::future::join_all(runs).await;
+    assert!(bench.pool.runs() > 1, "they did race");
+    assert_eq!(seen[0].0, Verdict::Done);
+    assert!(seen.iter().all(|one| *one == seen[0]), "{seen:?}");
+    // A late redelivery runs nothing.
+    let runs = bench.pool.runs();
+    assert_eq!(processor.process(&work, &delivery).await, Verdict::Done);
+    assert_eq!(bench.pool.runs(), runs);
+}
+
+#[tokio::test(start_paused = true)]
+async fn j3_a_large_result_is_whole_before_its_outcome_names_it() {
+    // The bench's outbox refuses an outcome whose result is not.
+    let bench = Bench::new().await;
+    let job = bench.inline(1, r#"{"do":"big","bytes":100000}"#).await.job;
+    assert_eq!(bench.run_once(job, None).await, Verdict::Done);
+    let outcome = bench.ended(job).await;
+    let Ending::Succeeded { result: StoredResult::Object { key, size_bytes, extension, .. } } = outcome.ending else {
+        panic!("{outcome:?}");
+    };
+    assert!(key.starts_with(&format!("results/{job}/{}/", outcome.writer)), "{key}");
+    assert_eq!((size_bytes, extension.as_str()), (100_002, "json"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn j5_one_bad_apple_spoils_no_batch() {
+    let bench = Bench::new().await;
+    let (panics, slow) = (bench.submit(1, r#"{"do":"panic"}"#).await, bench.submit(2, r#"{"do":"hang"}"#).await);
+    let good = [bench.submit(3, "1").await, bench.submit(4, "2").await];
+    bench.queue.send("not a message", None, Duration::ZERO).await.unwrap();
+    let received = bench.queue.receive(10, Duration::ZERO, None).await.unwrap();
+    let batch: Vec<BatchMessage> = received.into_iter().map(BatchMessage::from).collect();
+    assert_eq!(batch.len(), 5);
+    let (processor, deadline) = (bench.processor(), Instant::now() + Duration::from_secs(120));
+    let failed = handle_batch(&processor, &batch, deadline).await;
+    for job in good {
+        assert_eq!(code(&bench.ended(job).await), "succeeded");
+    }
+    assert_eq!(code(&bench.ended(slow).await), "timed_out");
+    // The panic is tried again, the malformed one goes to the dead letters in the end.
+    assert_eq!(failed, [batch[0].id.clone(), batch[4].id.clone()]);
+    let (progress, _) = bench.ledger.progress(panics).await.unwrap().unwrap();
+    assert_eq!((progress.failures, progress.last_error.unwrap().code.as_str()), (1, "model_panicked"));
+    assert!(processor.wedged().is_cancelled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn j6_an_input_over_the_limit_is_too_large() {
+    let bench = Bench::new().await;
+    let large = format!("{:?}", "x".repeat(1000));
+    let (job, key) = bench.awaiting(1, &large).await;
+    let etag = put(&*bench.inbox, &key, &large).await;
+    assert_eq!(bench.run_once(job, Some(etag)).await, Verdict::Done);
+    assert_eq!(code(&bench.ended(job).await), "too_large");
+    assert_eq!(bench.pool.runs(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn j6_a_model_over_its_limit_is_stopped_and_counts_as_an_attempt() {
+    let bench = Bench::new().await;
+    let job = bench.submit(1, r#"{"do":"sleep","ms":61000}"#).await;
+    let running = bench.start();
+    assert_eq!(code(&bench.ended(job).await), "timed_out");
+    assert_eq!(bench.pool.runs(), 3);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_taken_on_that_cannot_be_finished() {
+    let bench = Bench::new().await;
+    let job = bench.inline(1, "1").await.job;
+    let delivery = worker::Delivery { deadline: Some(Instant::now() + Duration::from_secs(69)), ..first() };
+    let work = Work::Run { job, etag: None, bucket: None };
+    assert_eq!(bench.processor().process(&work, &delivery).await, Verdict::RetryAfter(Duration::ZERO));
+    assert!(bench.outbox.head(&layout::progress_key(job)).await.is_err());
+    assert_eq!(bench.pool.runs(), 0);
+}

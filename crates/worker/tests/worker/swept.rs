@@ -1,0 +1,87 @@
+use std::time::Duration;
+
+use cloud::Queue;
+use worker::SweepReport;
+
+use crate::bench::{Bench, code, put};
+
+async fn lose_messages(bench: &Bench) {
+    for message in bench.queue.receive(10, Duration::ZERO, None).await.unwrap() {
+        bench.queue.delete(&message.receipt).await.unwrap();
+    }
+    assert_eq!(bench.queue.depth(), Default::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn j2_a_lost_message_is_sent_again_by_the_sweep() {
+    let bench = Bench::new().await;
+    let (uploaded, key) = bench.awaiting(1, "[1]").await;
+    put(&*bench.inbox, &key, "[1]").await;
+    let inline = bench.submit(2, "1").await;
+    put(&*bench.inbox, "drop/m/x", "[2]").await;
+    lose_messages(&bench).await;
+    assert_eq!(bench.sweep().sweep_once().await, SweepReport { open: 2, ..SweepReport::default() }, "all too young");
+    assert_eq!(bench.queue.depth(), Default::default());
+
+    tokio::time::advance(Duration::from_secs(61)).await;
+    let report = bench.sweep().sweep_once().await;
+    assert_eq!(report, SweepReport { open: 2, dropped: 1, ..SweepReport::default() });
+    let running = bench.start();
+    assert_eq!(code(&bench.ended(uploaded).await), "succeeded");
+    assert_eq!(code(&bench.ended(inline).await), "succeeded");
+    while bench.text("mirror/m/x.result.json").await.is_none() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    running.stop().await.unwrap();
+    assert_eq!(bench.sweep().sweep_once().await, SweepReport::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_expired_is_ended_by_the_sweep() {
+    let bench = Bench::new().await;
+    let (never_uploaded, _) = bench.awaiting(1, "[1]").await;
+    let never_run = bench.submit(2, "1").await;
+    tokio::time::advance(Duration::from_secs(86_401)).await;
+    let report = bench.sweep().sweep_once().await;
+    assert_eq!(report, SweepReport { open: 2, expired: 2, ..SweepReport::default() });
+    assert_eq!(code(&bench.ended(never_uploaded).await), "upload_expired");
+    assert_eq!(code(&bench.ended(never_run).await), "queue_expired");
+}
+
+#[tokio::test(start_paused = true)]
+async fn j2_a_begun_job_whose_message_is_lost_is_found_by_its_silence() {
+    let bench = Bench::new().await;
+    let job = bench.submit(1, r#"{"do":"sleep","ms":10000}"#).await;
+    let running = bench.start();
+    bench.begun(1).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    running.crash().await;
+    tokio::time::advance(bench.settings.visibility_timeout).await;
+    lose_messages(&bench).await;
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    let report = bench.sweep().sweep_once().await;
+    assert_eq!(report, SweepReport { open: 1, silent: 1, ..SweepReport::default() });
+    let running = bench.start();
+    assert_eq!(code(&bench.ended(job).await), "succeeded");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_of_many_pages_loses_no_job_between_them() {
+    let bench = Bench::new().await;
+    // Three documents a job: page ends fall inside of jobs.
+    for number in 0..=255u8 {
+        for copy in 0..2u8 {
+            let ticket = bench.inline(number, "1").await;
+            let mut bytes = [number; 16];
+            bytes[15] = copy;
+            let job = job::JobId::from_random(bytes);
+            let ticket = job::Ticket { job, ..ticket };
+            bench.ledger.accept(&ticket).await.unwrap();
+            put(&*bench.outbox, &job::layout::progress_key(job), "").await;
+        }
+    }
+    let report = bench.sweep().sweep_once().await;
+    // Those with a progress record that can't be read are counted as faults.
+    assert_eq!((report.open, report.faults), (254 + 0, 512));
+}
