@@ -1,2 +1,96 @@
-//! Placeholder.
-fn main() {}
+//! The `bootstrap` that AWS Lambda starts: one binary, whose role the environment names.
+//!
+//! Clients, registry and threads are made before the first event is asked for, while Lambda gives a starting function all
+//! of its CPU. Events of queues are answered with batch item failures, never with an error: that would bring the whole
+//! batch back and make the event source mapping slow down.
+
+mod env;
+mod events;
+mod roles;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use cloud::{OsEntropy, SystemClock};
+use cloud_aws::{Aws, Endpoint};
+use ledger::Ledger;
+use registry::Registry;
+
+/// What every role needs.
+struct Base {
+    aws: Aws,
+    ledger: Ledger,
+    registry: Arc<Registry>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    tracing_subscriber::fmt().json().with_env_filter(env::log_filter()).with_ansi(false).without_time().init();
+    run().await.inspect_err(|error| tracing::error!("{error:#}")).map_err(Into::into)
+}
+
+async fn run() -> anyhow::Result<()> {
+    let role = env::required(env::ROLE)?;
+    let base = base().await?;
+    match role.as_str() {
+        "worker" => roles::worker(base).await,
+        "dead-letters" => roles::dead_letters(base).await,
+        "sweep" => roles::sweep(base).await,
+        "api" => roles::api(base).await,
+        other => anyhow::bail!("{} is {other:?}; it must be worker, dead-letters, sweep or api", env::ROLE),
+    }
+}
+
+async fn base() -> anyhow::Result<Base> {
+    let s3_url = env::optional(env::S3_URL);
+    let aws = Aws::connect(&Endpoint {
+        // Whatever stands in for S3 does so under an address, not under a domain with a name for each bucket.
+        force_path_style: s3_url.is_some(),
+        s3_url,
+        sqs_url: env::optional(env::SQS_URL),
+        ..Endpoint::default()
+    })
+    .await;
+    let (inbox, outbox) = (env::required(env::INBOX)?, env::required(env::OUTBOX)?);
+    let queue = env::required(env::QUEUE_URL)?;
+    let ledger = Ledger::new(
+        Arc::new(aws.bucket(inbox)),
+        Arc::new(aws.bucket(outbox)),
+        Arc::new(aws.queue(queue)),
+        Arc::new(SystemClock),
+        Arc::new(OsEntropy),
+    );
+    let registry = Arc::new(registry(&aws, &env::required(env::MODELS)?)?);
+    Ok(Base { aws, ledger, registry })
+}
+
+/// `s3://bucket/prefix`, or a folder of the function's image.
+fn registry(aws: &Aws, place: &str) -> anyhow::Result<Registry> {
+    let Some(rest) = place.strip_prefix("s3://") else { return Ok(Registry::directory(place)) };
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    anyhow::ensure!(!bucket.is_empty(), "{} names no bucket", env::MODELS);
+    let prefix = if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") };
+    Ok(Registry::bucket(Arc::new(aws.bucket(bucket)), prefix))
+}
+
+/// The workers' settings, which the dead-letter handler and the sweep must share.
+fn settings() -> anyhow::Result<worker::Settings> {
+    let mut settings = worker::Settings::default();
+    if let Some(tenant) = env::optional(env::TENANT) {
+        settings.drop_tenant = tenant.parse().with_context(|| format!("{} is not a tenant", env::TENANT))?;
+    }
+    if let Some(parallel) = env::number(env::PARALLEL)? {
+        settings.parallel = parallel;
+    }
+    if let Some(attempts) = env::number(env::MAX_ATTEMPTS)? {
+        settings.max_attempts = attempts;
+    }
+    if let Some(seconds) = env::number(env::VISIBILITY_TIMEOUT_SECONDS)? {
+        settings.visibility_timeout = std::time::Duration::from_secs(seconds);
+    }
+    if let Some(megabytes) = env::number::<u64>(env::FUNCTION_MEMORY)? {
+        // The other half is for inputs, answers and what a run needs.
+        settings.model_memory_bytes = (megabytes << 20) / 2;
+    }
+    Ok(settings)
+}

@@ -12,7 +12,6 @@ async fn a_drain_finishes_what_runs_and_gives_the_rest_back() {
     let running_job = bench.submit(1, r#"{"do":"sleep","ms":10000}"#).await;
     let running = bench.start();
     bench.begun(1).await;
-    // Received before and waiting for a turn that never comes: two suspects, one of them running.
     let shutdown = Instant::now();
     running.shutdown.cancel();
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -1,0 +1,61 @@
+//! Every environment variable that the functions read, and the only place that reads them.
+
+use std::str::FromStr;
+
+use anyhow::Context;
+
+/// What the function is: `worker`, `dead-letters`, `sweep` or `api`.
+pub(crate) const ROLE: &str = "MILLPOND_ROLE";
+/// The bucket that clients write to.
+pub(crate) const INBOX: &str = "MILLPOND_INBOX";
+/// The bucket that the service writes to.
+pub(crate) const OUTBOX: &str = "MILLPOND_OUTBOX";
+/// The job queue's URL.
+pub(crate) const QUEUE_URL: &str = "MILLPOND_QUEUE_URL";
+/// The dead-letter queue's URL; the role `dead-letters` needs it.
+pub(crate) const DEAD_LETTER_QUEUE_URL: &str = "MILLPOND_DEAD_LETTER_QUEUE_URL";
+/// The model registry: `s3://bucket/prefix`, or a folder.
+pub(crate) const MODELS: &str = "MILLPOND_MODELS";
+/// Whose jobs dropped files are, and those of callers without credentials; `default` if unset.
+pub(crate) const TENANT: &str = "MILLPOND_TENANT";
+/// How many messages of a batch run at once; the function's vCPUs if unset.
+pub(crate) const PARALLEL: &str = "MILLPOND_PARALLEL";
+/// How many failed attempts end a job; 3 if unset.
+pub(crate) const MAX_ATTEMPTS: &str = "MILLPOND_MAX_ATTEMPTS";
+/// The job queue's visibility timeout; 720 if unset.
+pub(crate) const VISIBILITY_TIMEOUT_SECONDS: &str = "MILLPOND_VISIBILITY_TIMEOUT_SECONDS";
+/// What is logged, as `tracing_subscriber` filters have it; `info` if unset.
+pub(crate) const LOG: &str = "MILLPOND_LOG";
+
+/// Something that stands in for S3, under the SDK's own name for it.
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
+pub(crate) const S3_URL: &str = "AWS_ENDPOINT_URL_S3";
+/// Something that stands in for SQS.
+pub(crate) const SQS_URL: &str = "AWS_ENDPOINT_URL_SQS";
+/// The function's memory in MiB, set by Lambda.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
+pub(crate) const FUNCTION_MEMORY: &str = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE";
+
+/// A variable's value; unset and empty are the same.
+pub(crate) fn optional(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The value of a variable that must be set.
+pub(crate) fn required(name: &str) -> anyhow::Result<String> {
+    optional(name).with_context(|| format!("the environment variable {name} is not set"))
+}
+
+/// A number, if it is set.
+pub(crate) fn number<N: FromStr>(name: &str) -> anyhow::Result<Option<N>> {
+    let Some(text) = optional(name) else { return Ok(None) };
+    match text.parse() {
+        Ok(number) => Ok(Some(number)),
+        Err(_) => anyhow::bail!("{name} is {text:?}, which is no number that fits"),
+    }
+}
+
+/// What is logged.
+pub(crate) fn log_filter() -> tracing_subscriber::EnvFilter {
+    tracing_subscriber::EnvFilter::new(optional(LOG).unwrap_or_else(|| "info".to_owned()))
+}

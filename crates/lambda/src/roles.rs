@@ -1,0 +1,74 @@
+//! What the function can be.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lambda_runtime::tower::ServiceExt;
+use lambda_runtime::tower::layer::layer_fn;
+use lambda_runtime::{LambdaEvent, Runtime, service_fn};
+use serde_json::{Value, json};
+use worker::{DeadLetters, Processor, Sweep};
+
+use crate::events::{BatchAnswer, QueueEvent, deadline};
+use crate::{Base, env, settings};
+
+/// How long a `GET /jobs/{id}?wait=N` may wait: here, waiting is billed.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// Runs the jobs of the queue's batches.
+pub(crate) async fn worker(base: Base) -> anyhow::Result<()> {
+    let processor = Arc::new(Processor::new(base.ledger, base.registry, settings()?)?);
+    let handler = service_fn(async |event: LambdaEvent<QueueEvent>| {
+        let messages = event.payload.messages();
+        let failed = worker::handle_batch(&processor, &messages, deadline(event.context.deadline)).await;
+        Ok::<_, Infallible>(BatchAnswer::of(failed))
+    });
+    // Layers are run through after the answer was sent, and only then may the process end.
+    let wedged = processor.wedged();
+    let exit_if_wedged = layer_fn(|service| {
+        ServiceExt::map_response(service, move |()| {
+            if wedged.is_cancelled() {
+                tracing::error!("a model does not stop; the process ends, and Lambda starts another");
+                std::process::exit(1);
+            }
+        })
+    });
+    Runtime::new(handler).layer(exit_if_wedged).run().await.map_err(anyhow::Error::from_boxed)
+}
+
+/// Ends the jobs whose messages were given up.
+pub(crate) async fn dead_letters(base: Base) -> anyhow::Result<()> {
+    let queue = Arc::new(base.aws.queue(env::required(env::DEAD_LETTER_QUEUE_URL)?));
+    let handler = DeadLetters::new(base.ledger, base.registry, queue, settings()?);
+    let handler = service_fn(async |event: LambdaEvent<QueueEvent>| {
+        let messages = event.payload.messages();
+        let failed = handler.handle_batch(&messages, deadline(event.context.deadline)).await;
+        Ok::<_, Infallible>(BatchAnswer::of(failed))
+    });
+    Runtime::new(handler).run().await.map_err(anyhow::Error::from_boxed)
+}
+
+/// Sweeps once an event, whatever it says: a schedule sends them.
+pub(crate) async fn sweep(base: Base) -> anyhow::Result<()> {
+    let sweep = Sweep::new(base.ledger, settings()?);
+    let handler = service_fn(async |_: LambdaEvent<Value>| {
+        let report = sweep.sweep_once().await;
+        Ok::<_, Infallible>(json!({
+            "open": report.open,
+            "expired": report.expired,
+            "silent": report.silent,
+            "dropped": report.dropped,
+            "faults": report.faults,
+        }))
+    });
+    Runtime::new(handler).run().await.map_err(anyhow::Error::from_boxed)
+}
+
+/// Serves the API behind a function URL or an API Gateway.
+pub(crate) async fn api(base: Base) -> anyhow::Result<()> {
+    let mut settings = api::Settings { max_wait: MAX_WAIT, ..api::Settings::default() };
+    settings.tenant = crate::settings()?.drop_tenant;
+    let router = api::router(api::Api::new(base.ledger, base.registry, settings));
+    lambda_http::run(router).await.map_err(anyhow::Error::from_boxed)
+}
