@@ -23,7 +23,6 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(
     version,
-    about,
     max_term_width = 100,
     after_help = "\
 Start here:

@@ -142,7 +142,7 @@ async fn check(args: CheckArgs) -> anyhow::Result<ExitCode> {
             };
             checked += 1;
             match outcome {
-                Ok(examples) => println!("{name} {version}: good ({examples} examples)"),
+                Ok(examples) => println!("{name} {version}: good (golden examples: {examples})"),
                 Err(error) => {
                     faults += 1;
                     println!("{name} {version}: {error:#}");
@@ -150,7 +150,7 @@ async fn check(args: CheckArgs) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    anyhow::ensure!(faults == 0, "{faults} of {checked} bundles are not usable");
+    anyhow::ensure!(faults == 0, "not usable: {faults} of {checked} bundles");
     Ok(ExitCode::SUCCESS)
 }
 

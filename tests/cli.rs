@@ -1,0 +1,176 @@
+//! What people see of the command line, and its exit codes.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+
+use support::{Up, root};
+
+/// Runs `millpond` in `dir`; what it printed and its exit code, as one text.
+fn screen(dir: &Path, endpoint: &str, line: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_millpond"))
+        .args(line.split_whitespace())
+        .current_dir(dir)
+        .env("MILLPOND_ENDPOINT", endpoint)
+        .env("MILLPOND_CONFIG", dir.join("config.toml"))
+        .env("COLUMNS", "100")
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let code = output.status.code().map_or_else(|| "a signal".to_owned(), |code| code.to_string());
+    format!("$ millpond {line}\n{out}{err}[exit code {code}]\n")
+}
+
+/// A folder with a configuration, an empty file, models and model files.
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let reference = root().join("crates/infer/tests/reference/3.2.0");
+    let wine = root().join("models/wine-quality/1/model.ubj");
+    std::fs::write(dir.path().join("config.toml"), "").unwrap();
+    std::fs::write(dir.path().join("empty.json"), "").unwrap();
+    std::fs::write(dir.path().join("bad.json"), "[{").unwrap();
+    std::fs::copy(wine, dir.path().join("wine.ubj")).unwrap();
+    std::fs::copy(reference.join("binary.json"), dir.path().join("binary.json")).unwrap();
+    std::fs::copy(root().join("samples/wine-quality/wines.json"), dir.path().join("wines.json")).unwrap();
+    dir
+}
+
+/// No port that anything listens on: the discard service's, of a loopback address that is nobody's.
+const NOWHERE: &str = "http://127.9.9.9:9";
+
+#[test]
+fn help() {
+    let dir = folder();
+    for (name, line) in [
+        ("help", "--help"),
+        ("help_up", "up --help"),
+        ("help_submit", "submit --help"),
+        ("help_worker", "worker --help"),
+        ("help_add", "models add --help"),
+    ] {
+        insta::assert_snapshot!(name, screen(dir.path(), NOWHERE, line));
+    }
+}
+
+#[test]
+fn faults_without_a_server() {
+    let dir = folder();
+    let lines = [
+        "",
+        "status nonsense",
+        "status aaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "submit absent.json --model m",
+        "submit . --model m",
+        "submit wines.json --model m --param x",
+        "demo",
+        "models list",
+        "models check",
+        "up --listen 0.0.0.0:0",
+        "worker --queue-url x",
+        "worker --endpoints absent.json",
+    ];
+    let screens: Vec<String> = lines.iter().map(|line| screen(dir.path(), NOWHERE, line)).collect();
+    insta::assert_snapshot!(screens.join("\n"));
+}
+
+#[test]
+fn models_are_added_listed_and_checked() {
+    let dir = folder();
+    let lines = [
+        "models add wine.ubj --name wine",
+        "models add wine.ubj --name wine --title Wine",
+        "models add wine.ubj --name wine --version 2",
+        "models add wine.ubj --name Wine",
+        "models add wine.ubj --name wine --labels a,b",
+        "models add wines.json --name x",
+        "models add binary.json --name x",
+        "models add binary.json --name x --features a,b",
+        "models add binary.json --name x --features a,b,c,d,e,f,g,h,i,j --labels no,yes,maybe",
+        "models add binary.json --name x --features a,b,c,d,e,f,g,h,i,j --labels no,yes",
+        "models list",
+        "models list --json",
+        "models check",
+    ];
+    let screens: Vec<String> = lines.iter().map(|line| screen(dir.path(), NOWHERE, line)).collect();
+    insta::assert_snapshot!(screens.join("\n"));
+
+    // A bundle that was damaged is found.
+    let file = dir.path().join("models/x/1/model.json");
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + "\n").unwrap();
+    let name = dir.path().join("models/wine/2/model.toml");
+    std::fs::write(&name, std::fs::read_to_string(&name).unwrap().replacen("wine", "whine", 1)).unwrap();
+    insta::assert_snapshot!("damaged", screen(dir.path(), NOWHERE, "models check"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_server() {
+    let (dir, data) = (folder(), tempfile::tempdir().unwrap());
+    let up = Up::start(data.path()).await;
+    let lines = [
+        "submit wines.json --model wine-quality --wait",
+        "submit wines.json --model wine-quality --output answer.json",
+        "submit wines.json --model absent",
+        "submit empty.json --model wine-quality",
+        "submit bad.json --model wine-quality --wait",
+        "submit wines.json --model wine-quality --param x=1",
+        "status aaaaaaaaaaaaaaaaaaaaaaaaaa",
+    ];
+    let screens: Vec<String> =
+        lines.iter().map(|line| without_ids(&screen(dir.path(), up.text("api"), line))).collect();
+    insta::assert_snapshot!(screens.join("\n"));
+    let answer = std::fs::read(dir.path().join("answer.json")).unwrap();
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&answer).unwrap(), support::wines_expected());
+
+    // The job's id alone goes to standard output, so that scripts can keep it.
+    let submitted = Command::new(env!("CARGO_BIN_EXE_millpond"))
+        .args(["submit", "wines.json", "--model", "wine-quality", "--endpoint", up.text("api")])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let id = String::from_utf8(submitted.stdout).unwrap();
+    let id = id.trim();
+    let lines = ["wait ID", "status ID", "cancel ID"].map(|line| line.replace("ID", id));
+    let screens: Vec<String> =
+        lines.iter().map(|line| without_ids(&screen(dir.path(), up.text("api"), line))).collect();
+    insta::assert_snapshot!("one_job", screens.join("\n"));
+    let json = screen(dir.path(), up.text("api"), &format!("status {id} --json"));
+    assert!(json.contains(r#""state":"succeeded""#), "{json}");
+    let retried = screen(dir.path(), up.text("api"), &format!("retry {id}"));
+    assert!(retried.contains("[exit code 0]") && !retried.contains(&format!("\n{id}")), "a new job: {retried}");
+}
+
+/// A second `up` on the same data, or on the same port, says what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_up_is_refused() {
+    let (dir, data) = (folder(), tempfile::tempdir().unwrap());
+    let up = Up::start(data.path()).await;
+    let models = root().join("models");
+    let any = "--s3-listen 127.0.0.1:0 --sqs-listen 127.0.0.1:0";
+    let same_data =
+        format!("up {any} --listen 127.0.0.1:0 --models {} --data {}", models.display(), data.path().display());
+    let screen_of_data = screen(dir.path(), NOWHERE, &same_data);
+    assert!(
+        screen_of_data.contains("stop the other `millpond up`") && screen_of_data.contains("[exit code 1]"),
+        "{screen_of_data}"
+    );
+    let port = up.text("api").rsplit_once(':').unwrap().1.to_owned();
+    let same_port = format!("up {any} --listen 127.0.0.1:{port} --models {}", models.display());
+    let screen_of_port = screen(dir.path(), NOWHERE, &same_port);
+    assert!(
+        screen_of_port.contains("choose one with --listen") && screen_of_port.contains("[exit code 1]"),
+        "{screen_of_port}"
+    );
+}
+
+/// Job ids are 26 characters of base32; nothing else in these screens is.
+fn without_ids(text: &str) -> String {
+    let is_id = |word: &str| word.len() == 26 && word.parse::<job::JobId>().is_ok() && word != "a".repeat(26);
+    let parts = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
+    parts
+        .map(|part| {
+            let word = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+            if is_id(word) { part.replace(word, "<id>") } else { part.to_owned() }
+        })
+        .collect()
+}
