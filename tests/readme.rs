@@ -20,7 +20,7 @@ async fn the_readme_s_commands_work() {
         assert!(copied.success());
     }
     std::fs::copy(root().join("models/wine-quality/1/model.ubj"), here.path().join("my-model.ubj")).unwrap();
-    let up = Up::start_with(&here.path().join("millpond-data"), &here.path().join("models")).await;
+    let up = Up::start_with(&here.path().join("millpond-data"), &here.path().join("models"), &[]).await;
     let aws = program("aws");
 
     let ci = std::fs::read_to_string(root().join(".ci/run")).unwrap();

@@ -40,11 +40,11 @@ pub struct Up {
 impl Up {
     /// Starts one on free ports and waits until it is ready.
     pub async fn start(data: &Path) -> Self {
-        Self::start_with(data, &root().join("models")).await
+        Self::start_with(data, &root().join("models"), &[]).await
     }
 
-    /// Starts one with these models.
-    pub async fn start_with(data: &Path, models: &Path) -> Self {
+    /// Starts one with these models and further arguments.
+    pub async fn start_with(data: &Path, models: &Path, args: &[&str]) -> Self {
         // A crashed predecessor's addresses would be taken for this one's.
         let _ = std::fs::remove_file(data.join("endpoints.json"));
         std::fs::create_dir_all(data).expect("a data directory");
@@ -55,6 +55,7 @@ impl Up {
             .arg(data)
             .arg("--models")
             .arg(models)
+            .args(args)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
@@ -98,27 +99,15 @@ impl Up {
         self.endpoints[field].as_str().expect("a text")
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
     }
 
-    /// Waits for it to end by itself.
-    pub fn wait(&mut self) -> std::process::ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "it does not end:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    /// SIGTERM, and its end.
+    pub fn terminate(&mut self) -> std::process::ExitStatus {
+        terminate(&mut self.child)
     }
 
     /// Posts to `/jobs`; the status and the body.
@@ -176,6 +165,20 @@ impl Drop for Up {
         if std::thread::panicking() {
             eprintln!("--- millpond's log\n{}", self.log());
         }
+    }
+}
+
+/// SIGTERM, and the process's end.
+pub fn terminate(child: &mut Child) -> std::process::ExitStatus {
+    let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+    assert!(sent.success());
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Workers {
     pub registry: Arc<Registry>,
     /// The dead-letter queue, if this process handles it.
     pub dead_letters: Option<Arc<dyn Queue>>,
-    /// How many jobs run at a time.
+    /// How many jobs run at a time; none at 0.
     pub workers: usize,
     /// Whose jobs dropped files are.
     pub tenant: Tenant,
@@ -59,10 +59,12 @@ impl Service {
             ..worker::Settings::default()
         };
         let Workers { ledger, registry, .. } = workers;
-        let processor = Processor::new(ledger.clone(), registry.clone(), settings.clone());
-        let driver = Worker::new(Arc::new(processor.context("cannot start the workers")?));
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move { driver.run(stop).await.context("the workers failed") });
+        if workers.workers > 0 {
+            let processor = Processor::new(ledger.clone(), registry.clone(), settings.clone());
+            let driver = Worker::new(Arc::new(processor.context("cannot start the workers")?));
+            let stop = self.stop.clone();
+            self.tasks.spawn(async move { driver.run(stop).await.context("the workers failed") });
+        }
         if let Some(queue) = workers.dead_letters {
             let dead_letters = DeadLetters::new(ledger.clone(), registry, queue, settings.clone());
             let stop = self.stop.clone();

@@ -28,7 +28,7 @@ pub struct Args {
     /// A web page's origin that may call the API from a browser, as often as needed: http://localhost:3000
     #[arg(long = "cors-origin", value_name = "ORIGIN")]
     cors_origins: Vec<axum::http::HeaderValue>,
-    /// How many jobs run at a time [default: one for each processor]
+    /// How many jobs run at a time; with 0, only `millpond worker` processes run them [default: one for each processor]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
 }
