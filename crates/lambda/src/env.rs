@@ -24,6 +24,10 @@ pub(crate) const PARALLEL: &str = "MILLPOND_PARALLEL";
 pub(crate) const MAX_ATTEMPTS: &str = "MILLPOND_MAX_ATTEMPTS";
 /// The job queue's visibility timeout; 720 if unset.
 pub(crate) const VISIBILITY_TIMEOUT_SECONDS: &str = "MILLPOND_VISIBILITY_TIMEOUT_SECONDS";
+/// The function's own timeout, which Lambda does not tell; with it the models' limits are checked at start.
+pub(crate) const FUNCTION_TIMEOUT_SECONDS: &str = "MILLPOND_FUNCTION_TIMEOUT_SECONDS";
+/// The event source mapping's batch size, for the same; 10 if unset.
+pub(crate) const BATCH_SIZE: &str = "MILLPOND_BATCH_SIZE";
 /// What is logged, as `tracing_subscriber` filters have it; `info` if unset.
 pub(crate) const LOG: &str = "MILLPOND_LOG";
 

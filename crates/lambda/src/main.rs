@@ -8,6 +8,7 @@ mod env;
 mod events;
 mod roles;
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -24,9 +25,15 @@ struct Base {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), lambda_runtime::Error> {
+async fn main() -> ExitCode {
     tracing_subscriber::fmt().json().with_env_filter(env::log_filter()).with_ansi(false).without_time().init();
-    run().await.inspect_err(|error| tracing::error!("{error:#}")).map_err(Into::into)
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn run() -> anyhow::Result<()> {
@@ -42,6 +49,9 @@ async fn run() -> anyhow::Result<()> {
 }
 
 async fn base() -> anyhow::Result<Base> {
+    // Read first: what is missing is then said before any client looks around for a region and credentials.
+    let (inbox, outbox) = (env::required(env::INBOX)?, env::required(env::OUTBOX)?);
+    let (queue, models) = (env::required(env::QUEUE_URL)?, env::required(env::MODELS)?);
     let s3_url = env::optional(env::S3_URL);
     let aws = Aws::connect(&Endpoint {
         // Whatever stands in for S3 does so under an address, not under a domain with a name for each bucket.
@@ -51,8 +61,6 @@ async fn base() -> anyhow::Result<Base> {
         ..Endpoint::default()
     })
     .await;
-    let (inbox, outbox) = (env::required(env::INBOX)?, env::required(env::OUTBOX)?);
-    let queue = env::required(env::QUEUE_URL)?;
     let ledger = Ledger::new(
         Arc::new(aws.bucket(inbox)),
         Arc::new(aws.bucket(outbox)),
@@ -60,7 +68,7 @@ async fn base() -> anyhow::Result<Base> {
         Arc::new(SystemClock),
         Arc::new(OsEntropy),
     );
-    let registry = Arc::new(registry(&aws, &env::required(env::MODELS)?)?);
+    let registry = Arc::new(registry(&aws, &models)?);
     Ok(Base { aws, ledger, registry })
 }
 

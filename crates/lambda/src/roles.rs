@@ -18,7 +18,9 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// Runs the jobs of the queue's batches.
 pub(crate) async fn worker(base: Base) -> anyhow::Result<()> {
-    let processor = Arc::new(Processor::new(base.ledger, base.registry, settings()?)?);
+    let settings = settings()?;
+    warn_of_limits(&base, settings.parallel).await?;
+    let processor = Arc::new(Processor::new(base.ledger, base.registry, settings)?);
     let handler = service_fn(async |event: LambdaEvent<QueueEvent>| {
         let messages = event.payload.messages();
         let failed = worker::handle_batch(&processor, &messages, deadline(event.context.deadline)).await;
@@ -35,6 +37,17 @@ pub(crate) async fn worker(base: Base) -> anyhow::Result<()> {
         })
     });
     Runtime::new(handler).layer(exit_if_wedged).run().await.map_err(anyhow::Error::from_boxed)
+}
+
+/// Says which models' limits do not fit the function's timeout. It starts all the same: the other models' jobs do.
+async fn warn_of_limits(base: &Base, parallel: usize) -> anyhow::Result<()> {
+    let Some(seconds) = env::number(env::FUNCTION_TIMEOUT_SECONDS)? else { return Ok(()) };
+    let batch = env::number(env::BATCH_SIZE)?.unwrap_or(10);
+    match worker::limits_too_long(&base.registry, batch, parallel, Duration::from_secs(seconds)).await {
+        Ok(faults) => faults.iter().for_each(|fault| tracing::warn!("{fault}")),
+        Err(error) => tracing::warn!("the models' limits were not checked: {error}"),
+    }
+    Ok(())
 }
 
 /// Ends the jobs whose messages were given up.

@@ -96,7 +96,7 @@ struct Demo {
 
 /// How long each stage took.
 struct Stages {
-    accept: Duration,
+    accept: Option<Duration>,
     upload: Option<Duration>,
     total: Duration,
 }
@@ -105,10 +105,10 @@ impl Demo {
     /// Runs everything; the table of results, and how many of them are wrong.
     async fn all(&self) -> anyhow::Result<(Table, usize)> {
         let mut table = Table::new();
-        table
-            .load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY)
-            .set_header(["model", "way in", "answer", "", "accept", "upload", "queue", "model", "total"]);
-        for column in 4..=8 {
+        let header =
+            ["model", "way in", "answer", "", "accept", "upload", "queue", "model", "store", "notice", "total"];
+        table.load_style(comfy_table::presets::NOTHING).set_header(header);
+        for column in 4..=10 {
             table.column_mut(column).context("the table has that column")?.set_cell_alignment(CellAlignment::Right);
         }
         let mut wrong = 0;
@@ -118,6 +118,7 @@ impl Demo {
                     ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {prefix} {msg}")?);
                 bar.set_prefix(format!("{} ({name})", sample.model));
                 bar.enable_steady_tick(Duration::from_millis(80));
+                let started = self.ledger.clock.now();
                 let (job, answer, stages) = tokio::time::timeout(PATIENCE, self.one(sample, way, &bar))
                     .await
                     .with_context(|| format!("the {name} job of {} did not end", sample.model))??;
@@ -128,20 +129,25 @@ impl Demo {
                 wrong += usize::from(!right);
                 eprintln!("{} {} ({name}) {}", if right { "✓" } else { "✗" }, sample.model, job);
                 let outcome = self.ledger.outcome(job).await?.context("a finished job has an outcome")?;
-                let ticket = self.ledger.ticket(job).await?.context("a finished job has a ticket")?;
-                let queued = outcome.started_at.map(|at| {
-                    let since_ticket = at.duration_since(ticket.created_at).unsigned_abs();
-                    since_ticket.saturating_sub(stages.upload.unwrap_or_default())
-                });
+                let model = outcome.infer_ms.map(|ms| Duration::from_secs_f64(ms / 1000.0)).unwrap_or_default();
+                let ran = outcome.started_at.map(|at| outcome.at.duration_since(at).unsigned_abs()).unwrap_or_default();
+                let store = ran.saturating_sub(model);
+                // The rest is from the input's arrival until a worker began, and from the outcome until the client saw it.
+                let before = stages.accept.unwrap_or_default() + stages.upload.unwrap_or_default();
+                let rest = stages.total.saturating_sub(before + ran);
+                let waited = outcome.started_at.map(|at| at.duration_since(started).unsigned_abs());
+                let queue = waited.unwrap_or_default().saturating_sub(before).min(rest);
                 table.add_row([
                     sample.model.to_owned(),
                     name.to_owned(),
                     shorten(&answer.to_string()),
                     if right { "✓".to_owned() } else { format!("✗ expected {}", shorten(&expected.to_string())) },
-                    ms(Some(stages.accept)),
+                    ms(stages.accept),
                     ms(stages.upload),
-                    ms(queued),
-                    ms(outcome.infer_ms.map(|ms| Duration::from_secs_f64(ms / 1000.0))),
+                    ms(Some(queue)),
+                    ms(Some(model)),
+                    ms(Some(store)),
+                    ms(Some(rest - queue)),
                     ms(Some(stages.total)),
                 ]);
             }
@@ -167,7 +173,7 @@ impl Demo {
                 self.client.upload(upload, &path, &ProgressBar::hidden()).await?;
                 let upload = Some(start.elapsed() - accept);
                 let answer = self.finish(job.id, bar).await?;
-                Ok((job.id, answer, Stages { accept, upload, total: start.elapsed() }))
+                Ok((job.id, answer, Stages { accept: Some(accept), upload, total: start.elapsed() }))
             }
             Way::Inline => {
                 bar.set_message("sends the input");
@@ -175,7 +181,7 @@ impl Demo {
                 let job = self.client.create_inline(sample.model, &input, &none).await?;
                 let accept = start.elapsed();
                 let answer = self.finish(job.id, bar).await?;
-                Ok((job.id, answer, Stages { accept, upload: None, total: start.elapsed() }))
+                Ok((job.id, answer, Stages { accept: Some(accept), upload: None, total: start.elapsed() }))
             }
             Way::Dropped => {
                 bar.set_message("drops the file");
@@ -189,8 +195,7 @@ impl Demo {
                 let mirror = MirrorKeys::new(sample.model, &relative, "json").result;
                 bar.set_message("waits for the answer to appear");
                 let answer = self.appears(&mirror).await?;
-                let accept = Duration::ZERO;
-                Ok((id, serde_json::from_slice(&answer)?, Stages { accept, upload, total: start.elapsed() }))
+                Ok((id, serde_json::from_slice(&answer)?, Stages { accept: None, upload, total: start.elapsed() }))
             }
         }
     }
@@ -231,7 +236,7 @@ fn answer(job: &Job) -> anyhow::Result<Value> {
 }
 
 fn shorten(text: &str) -> String {
-    const LONGEST: usize = 48;
+    const LONGEST: usize = 40;
     if text.chars().count() <= LONGEST {
         text.to_owned()
     } else {

@@ -8,10 +8,11 @@ use std::time::Duration;
 use cloud::ReceiptHandle;
 use futures::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
+use registry::{Registry, RegistryError};
 use tokio::time::{Instant, timeout_at};
 
 use crate::message::{handle, is_suspect};
-use crate::patience::{QUEUE_CALL, answer};
+use crate::patience::{MARGIN, QUEUE_CALL, answer};
 use crate::process::{Delivery, Processor, Verdict};
 
 /// What is left of the deadline for the answer itself.
@@ -37,6 +38,42 @@ impl From<cloud::Message> for BatchMessage {
         let cloud::Message { id, receipt, body, receive_count, sent_at, group: _ } = message;
         Self { id: id.0, receipt: Some(receipt), body, receive_count, sent_at: Some(sent_at) }
     }
+}
+
+/// What is wrong with these limits for batches of `batch` messages under a function timeout of `timeout`, in words: a job
+/// that cannot be finished is never begun, and one at the end of a batch is begun in another.
+pub async fn limits_too_long(
+    registry: &Registry,
+    batch: u32,
+    parallel: usize,
+    timeout: Duration,
+) -> Result<Vec<String>, RegistryError> {
+    let mut faults = Vec::new();
+    for name in registry.names().await? {
+        let published = match registry.resolve(&name).await {
+            Ok(Some(published)) => published,
+            Ok(None) => continue,
+            Err(error) if error.is_transient() => return Err(error),
+            // Its jobs fail for it at once.
+            Err(_) => continue,
+        };
+        let limit = Duration::from_secs(published.manifest.limits.max_seconds);
+        let rounds = batch.div_ceil(u32::try_from(parallel.max(1)).unwrap_or(u32::MAX));
+        let (limit_s, timeout_s) = (limit.as_secs(), timeout.as_secs());
+        if limit + MARGIN > timeout {
+            let margin_s = MARGIN.as_secs();
+            faults.push(format!(
+                "jobs of {name} are never begun: its limit of {limit_s} s and {margin_s} s to write down the answer do not \
+                 fit the function timeout of {timeout_s} s"
+            ));
+        } else if limit * rounds > timeout {
+            faults.push(format!(
+                "a batch of {batch} jobs of {name}, {parallel} at once, each at its limit of {limit_s} s, does not fit the \
+                 function timeout of {timeout_s} s; its last ones come back for another"
+            ));
+        }
+    }
+    Ok(faults)
 }
 
 /// Runs a batch and returns the ids of the messages that must come back; all others may be acknowledged. It answers

@@ -29,7 +29,7 @@ pub mod process;
 mod settings;
 pub mod sweep;
 
-pub use batch::{BatchMessage, handle_batch};
+pub use batch::{BatchMessage, handle_batch, limits_too_long};
 pub use dead_letters::DeadLetters;
 pub use models::{InferModels, Models};
 pub use poll::{Worker, WorkerError};

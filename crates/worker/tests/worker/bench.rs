@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -86,7 +86,11 @@ impl Bench {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at("2026-11-20T12:00:00Z".parse().unwrap()));
         let store = |name: &str| Arc::new(MemoryObjectStore::new(name, clock.clone()));
         let (inbox, models) = (store("inbox"), store("models"));
-        let outbox = Arc::new(WholeResults(store("outbox")));
+        let outbox = Arc::new(WholeResults {
+            store: store("outbox"),
+            down: AtomicBool::new(false),
+            lost_answers: AtomicU64::new(0),
+        });
         let config = QueueConfig { visibility_timeout: VISIBILITY, max_receive_count, ..QueueConfig::default() };
         let dead = Arc::new(MemoryQueue::new(QueueConfig::default(), clock.clone(), None));
         let queue = Arc::new(MemoryQueue::new(config, clock.clone(), Some(dead.clone())));
@@ -309,7 +313,15 @@ impl Model for Fake {
 }
 
 /// An outbox that refuses an outcome whose result is not whole at that moment (J3).
-pub struct WholeResults(pub Arc<MemoryObjectStore>);
+///
+/// It can be made to fail as S3 does: a failed write may have happened.
+pub struct WholeResults {
+    store: Arc<MemoryObjectStore>,
+    /// No write happens.
+    pub down: AtomicBool,
+    /// So many writes happen and say that they did not.
+    pub lost_answers: AtomicU64,
+}
 
 impl fmt::Debug for WholeResults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -320,41 +332,49 @@ impl fmt::Debug for WholeResults {
 #[async_trait]
 impl ObjectStore for WholeResults {
     fn bucket(&self) -> &str {
-        self.0.bucket()
+        self.store.bucket()
     }
 
     async fn put(&self, key: &str, body: Bytes, options: PutOptions) -> Result<ETag, StoreError> {
         if key.ends_with("/outcome.json") {
             let outcome: Outcome = serde_json::from_slice(&body).unwrap();
             if let Ending::Succeeded { result: StoredResult::Object { key, size_bytes, sha256, .. } } = outcome.ending {
-                let object = self.0.get(&key, GetOptions::default()).await.expect("J3: the result is there");
+                let object = self.store.get(&key, GetOptions::default()).await.expect("J3: the result is there");
                 assert_eq!((object.body.len() as u64, Sha256::of(&object.body)), (size_bytes, sha256), "J3");
             }
         }
-        self.0.put(key, body, options).await
+        let unavailable = || StoreError::Unavailable("as the test asks".into());
+        if self.down.load(Ordering::Relaxed) {
+            return Err(unavailable());
+        }
+        let etag = self.store.put(key, body, options).await?;
+        match self.lost_answers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
+            Ok(_) => Err(unavailable()),
+            Err(_) => Ok(etag),
+        }
     }
 
     async fn get(&self, key: &str, options: GetOptions) -> Result<Object, StoreError> {
-        self.0.get(key, options).await
+        self.store.get(key, options).await
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta, StoreError> {
-        self.0.head(key).await
+        self.store.head(key).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.0.delete(key).await
+        self.store.delete(key).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Listing, StoreError> {
-        self.0.list(prefix, after, max).await
+        self.store.list(prefix, after, max).await
     }
 
     async fn presign_put(&self, key: &str, put: PresignPut) -> Result<PresignedRequest, StoreError> {
-        self.0.presign_put(key, put).await
+        self.store.presign_put(key, put).await
     }
 
     async fn presign_get(&self, key: &str, life: Duration, name: Option<&str>) -> Result<PresignedRequest, StoreError> {
-        self.0.presign_get(key, life, name).await
+        self.store.presign_get(key, life, name).await
     }
 }

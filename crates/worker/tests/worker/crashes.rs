@@ -1,9 +1,11 @@
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cloud::ObjectStore;
 use job::layout;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+use worker::Verdict;
 
 use crate::bench::{Bench, answer, code};
 
@@ -34,6 +36,17 @@ async fn j2_out_of_attempts_a_job_fails_with_its_last_error() {
     let (progress, _) = bench.ledger.progress(job).await.unwrap().unwrap();
     assert_eq!(progress.failures, 3);
     assert_eq!(bench.queue.depth(), Default::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn j2_the_last_attempt_s_failure_ends_the_job_at_once() {
+    let bench = Bench::new().await;
+    let job = bench.inline(1, r#"{"do":"panic"}"#).await.job;
+    for _ in 0..2 {
+        assert!(matches!(bench.run_once(job, None).await, Verdict::RetryAfter(_)));
+    }
+    assert_eq!(bench.run_once(job, None).await, Verdict::Done);
+    assert_eq!((code(&bench.ended(job).await), bench.pool.runs()), ("model_panicked".into(), 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,4 +114,32 @@ async fn a_dead_letter_that_names_no_job_gets_a_record_alone() {
     shutdown.cancel();
     task.await.unwrap();
     running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_the_storage_costs_no_job() {
+    let bench = Bench::new().await;
+    let job = bench.submit(1, "1").await;
+    bench.outbox.down.store(true, Ordering::Relaxed);
+    let running = bench.start();
+    bench.begun(2).await;
+    assert!(bench.ledger.progress(job).await.unwrap().is_none(), "not even the failure could be recorded");
+    bench.outbox.down.store(false, Ordering::Relaxed);
+    assert_eq!(code(&bench.ended(job).await), "succeeded");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_answer_is_lost_is_known_again() {
+    let bench = Bench::new().await;
+    let job = bench.inline(1, "1").await.job;
+    bench.outbox.lost_answers.store(1, Ordering::Relaxed);
+    assert_eq!(bench.run_once(job, None).await, Verdict::Done);
+    assert_eq!((code(&bench.ended(job).await), bench.pool.runs()), ("succeeded".into(), 1));
+
+    // The same of a large result, and then of its outcome.
+    let job = bench.inline(2, r#"{"do":"big","bytes":100000}"#).await.job;
+    bench.outbox.lost_answers.store(2, Ordering::Relaxed);
+    assert_eq!(bench.run_once(job, None).await, Verdict::Done);
+    assert_eq!((code(&bench.ended(job).await), bench.pool.runs()), ("succeeded".into(), 2));
 }

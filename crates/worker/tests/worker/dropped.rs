@@ -83,6 +83,7 @@ async fn an_overwritten_version_is_skipped_and_a_deleted_one_acknowledged() {
     tokio::time::advance(Duration::from_secs(2)).await;
     let new = put(&*bench.inbox, "drop/m/x", "[2]").await;
     assert_eq!(process(&bench, "drop/m/x", Some(old)).await, Verdict::Done);
+    assert_eq!(bench.pool.runs(), 0, "the newer one has an event of its own");
     assert!(bench.ledger.ticket(skipped).await.unwrap().is_none());
     assert_eq!(process(&bench, "drop/m/x", Some(new)).await, Verdict::Done);
     assert_eq!(bench.text("mirror/m/x.result.json").await.unwrap(), "[2]");

@@ -134,3 +134,21 @@ async fn a_model_is_loaded_once_for_many_jobs() {
     running.stop().await.unwrap();
     assert_eq!(bench.pool.loads.load(std::sync::atomic::Ordering::Relaxed), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn models_beyond_the_memory_cap_are_dropped_the_longest_unused_first() {
+    let mut bench = Bench::new().await;
+    bench.settings.model_memory_bytes = 1;
+    let old = [bench.inline(1, "1").await.job, bench.inline(2, "1").await.job];
+    tokio::time::advance(Duration::from_secs(10)).await;
+    put(&*bench.models, "m/2/model.toml", &MANIFEST.replace("version = \"1\"", "version = \"2\"")).await;
+    put(&*bench.models, "m/2/model.ubj", "").await;
+    let new = bench.inline(3, "1").await.job;
+    let processor = bench.processor();
+    for job in [old[0], new, old[1]] {
+        let work = Work::Run { job, etag: None, bucket: None };
+        assert_eq!(processor.process(&work, &first()).await, Verdict::Done);
+        assert_eq!(code(&bench.ended(job).await), "succeeded");
+    }
+    assert_eq!(bench.pool.loads.load(std::sync::atomic::Ordering::Relaxed), 3);
+}

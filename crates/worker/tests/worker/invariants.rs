@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use job::{Ending, StoredResult, Work, layout};
+use job::envelope::Order;
+use job::{Ending, JobId, Message, StoredResult, Work, layout};
 use tokio::time::Instant;
 use worker::{BatchMessage, Verdict, handle_batch};
 
@@ -97,4 +98,52 @@ async fn nothing_is_taken_on_that_cannot_be_finished() {
     assert_eq!(bench.processor().process(&work, &delivery).await, Verdict::RetryAfter(Duration::ZERO));
     assert!(bench.outbox.head(&layout::progress_key(job)).await.is_err());
     assert_eq!(bench.pool.runs(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_that_do_not_fit_the_function_timeout_are_named() {
+    let bench = Bench::new().await;
+    let faults = async |batch, seconds| {
+        worker::limits_too_long(&bench.registry, batch, 4, Duration::from_secs(seconds)).await.unwrap()
+    };
+    assert_eq!(faults(8, 120).await, [""; 0]);
+    assert!(faults(9, 120).await[0].starts_with("a batch of 9 jobs of m, 4 at once"));
+    assert!(faults(1, 69).await[0].starts_with("jobs of m are never begun"));
+}
+
+fn message(job: JobId, receive_count: u32) -> BatchMessage {
+    let body = Message::new(Order::Run { job, etag: None }).to_body();
+    BatchMessage { id: job.to_string(), receipt: None, body, receive_count, sent_at: None }
+}
+
+#[tokio::test(start_paused = true)]
+async fn j5_in_a_batch_those_received_before_run_last_one_at_a_time() {
+    let bench = Bench::new().await;
+    let mut batch = Vec::new();
+    for (number, receive_count) in [(1, 2), (2, 1), (3, 3), (4, 1)] {
+        let ticket = bench.inline(number, r#"{"do":"sleep","ms":1000}"#).await;
+        batch.push(message(ticket.job, receive_count));
+    }
+    let (began, deadline) = (Instant::now(), Instant::now() + Duration::from_secs(120));
+    assert_eq!(handle_batch(&bench.processor(), &batch, deadline).await, [""; 0]);
+    assert_eq!(began.elapsed().as_secs(), 3, "the two new ones side by side, then the others");
+    let mut ends = Vec::new();
+    for number in [2, 4, 1, 3] {
+        ends.push(bench.ended(JobId::from_random([number; 16])).await.at);
+    }
+    assert!(ends.is_sorted(), "{ends:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_waited_too_long_for_its_place_is_not_begun() {
+    let mut bench = Bench::new().await;
+    bench.settings.parallel = 5;
+    let mut batch = Vec::new();
+    for number in 1..=5 {
+        batch.push(message(bench.inline(number, r#"{"do":"sleep","ms":50000}"#).await.job, 1));
+    }
+    // When the fifth gets one of the four places, half of the time is gone.
+    let deadline = Instant::now() + Duration::from_secs(100);
+    assert_eq!(handle_batch(&bench.processor(), &batch, deadline).await.len(), 1);
+    assert_eq!(bench.pool.runs(), 4);
 }
