@@ -3,6 +3,7 @@
 mod oracle;
 mod reference;
 mod robustness;
+mod table;
 mod wine;
 
 use infer::xgboost::XgbModel;
