@@ -214,7 +214,9 @@ pub fn decode_key(encoded: &str) -> Result<String, EnvelopeError> {
 }
 
 fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, EnvelopeError> {
-    serde_json::from_str(text).map_err(|error| unknown(&error.to_string()))
+    // serde's own text may quote what it did not expect; messages are not for logs.
+    serde_json::from_str(text)
+        .map_err(|e| unknown(&format!("it is not read beyond line {} column {}", e.line(), e.column())))
 }
 
 fn unknown(why: &str) -> EnvelopeError {

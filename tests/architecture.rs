@@ -1,6 +1,7 @@
-//! Dependencies point one way: the layout that ARCHITECTURE.md draws, held by a test.
+//! The layout that ARCHITECTURE.md draws, held by tests: dependencies point one way, and what it names exists.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -124,4 +125,34 @@ fn the_api_carries_no_engine() {
     let workspace = Workspace::read();
     let closure = workspace.closure("api");
     assert!(!closure.contains("infer") && !closure.contains("worker"));
+}
+
+/// Everything that the map names as `crate::name` is a function or a module of that crate.
+#[test]
+fn the_map_names_functions_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let map = std::fs::read_to_string(root.join("ARCHITECTURE.md")).expect("the map");
+    let mut named = 0;
+    for word in map.split('`').skip(1).step_by(2) {
+        let Some((module, function)) = word.split_once("::") else { continue };
+        let source = root.join("crates").join(module.replace('_', "-")).join("src");
+        if !source.is_dir() {
+            continue;
+        }
+        let module_file = source.join(format!("{function}.rs"));
+        assert!(module_file.is_file() || defines(&source, &format!("fn {function}(")), "`{word}` is not there");
+        named += 1;
+    }
+    assert!(named > 20, "{named} are named");
+}
+
+fn defines(folder: &Path, definition: &str) -> bool {
+    std::fs::read_dir(folder).expect("a folder").any(|entry| {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            return defines(&path, definition);
+        }
+        path.extension().is_some_and(|end| end == "rs")
+            && std::fs::read_to_string(&path).expect("a source file").contains(definition)
+    })
 }
