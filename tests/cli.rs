@@ -140,6 +140,27 @@ async fn with_a_server() {
     assert!(retried.contains("[exit code 0]") && !retried.contains(&format!("\n{id}")), "a new job: {retried}");
 }
 
+#[test]
+fn demo_shows_every_answer_and_fails_on_a_wrong_one() {
+    let dir = folder();
+    let copied = Command::new("cp").arg("-r").arg(root().join("samples")).arg(dir.path()).status().unwrap();
+    assert!(copied.success());
+    let line = format!("demo --models {}", root().join("models").display());
+    let good = screen(dir.path(), NOWHERE, &line);
+    for way in ["uploaded", "inline", "dropped"] {
+        assert!(good.contains(&format!("✓ wine-quality ({way})")), "{good}");
+    }
+    assert!(good.contains("every answer is the expected one") && good.contains("[exit code 0]"), "{good}");
+
+    std::fs::write(dir.path().join("samples/wine-quality/expected.json"), "[1.5, 2.5]").unwrap();
+    let wrong = screen(dir.path(), NOWHERE, &line);
+    assert!(wrong.contains("✗ wine-quality (dropped)") && wrong.contains("✗ expected [1.5,2.5]"), "{wrong}");
+    assert!(
+        wrong.contains("error: 3 of the answers are not the expected ones") && wrong.contains("[exit code 1]"),
+        "{wrong}"
+    );
+}
+
 /// A second `up` on the same data, or on the same port, says what to do.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_up_is_refused() {
