@@ -27,11 +27,11 @@ pub const INBOX: &str = "MILLPOND_INBOX";
 pub const OUTBOX: &str = "MILLPOND_OUTBOX";
 /// `millpond worker`: a folder of models, or `s3://bucket/prefix`.
 pub const MODELS: &str = "MILLPOND_MODELS";
-/// `millpond worker`: an S3 that is not Amazon's.
-pub const S3_URL: &str = "MILLPOND_S3_URL";
+/// `millpond worker`: an S3 that is not Amazon's, under the SDK's own name for it.
+pub const S3_URL: &str = "AWS_ENDPOINT_URL_S3";
 /// `millpond worker`: an SQS that is not Amazon's.
-pub const SQS_URL: &str = "MILLPOND_SQS_URL";
+pub const SQS_URL: &str = "AWS_ENDPOINT_URL_SQS";
 /// `millpond worker`: whose jobs dropped files are.
 pub const TENANT: &str = "MILLPOND_TENANT";
 /// `millpond worker`: the queue's visibility timeout, in seconds.
-pub const VISIBILITY_SECONDS: &str = "MILLPOND_VISIBILITY_SECONDS";
+pub const VISIBILITY_TIMEOUT_SECONDS: &str = "MILLPOND_VISIBILITY_TIMEOUT_SECONDS";
