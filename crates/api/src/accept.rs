@@ -53,8 +53,12 @@ impl Claim {
         if self.digest.is_none() {
             return Ok(None);
         }
+        // In this order: a ticket that is not there after an outcome was seen is there no more. Storage clears a job's
+        // records away one by one, and a new job under the id would have the old one's answer.
+        let outcome = api.bounded(api.ledger.outcome(self.job)).await?;
         match api.bounded(api.ledger.ticket(self.job)).await? {
             Some(ticket) => self.check(api, ticket).map(Some),
+            None if outcome.is_some() => Err(spent()),
             None => Ok(None),
         }
     }
@@ -71,11 +75,11 @@ impl Claim {
     }
 
     fn check(&self, api: &Api, ticket: Ticket) -> Result<Ticket, Failure> {
-        let reused = |why| Err(Failure::new(Code::IdempotencyKeyReused, why));
         if ticket.request_digest != self.digest || ticket.tenant != self.tenant {
-            reused("the request differs from the one that this Idempotency-Key was first used for")
-        } else if ticket.retained_until <= api.ledger.clock.now() {
-            reused("the job that this Idempotency-Key was first used for is past its retention; use another key")
+            let why = "the request differs from the one that this Idempotency-Key was first used for";
+            Err(Failure::new(Code::IdempotencyKeyReused, why))
+        } else if !api.ledger.is_retained(&ticket) {
+            Err(spent())
         } else {
             Ok(ticket)
         }
@@ -113,6 +117,11 @@ impl Claim {
             request_digest: self.digest,
         }
     }
+}
+
+fn spent() -> Failure {
+    let why = "the job that this Idempotency-Key was first used for is past its retention; use another key";
+    Failure::new(Code::IdempotencyKeyReused, why)
 }
 
 /// The answer to a `POST` whose job has this ticket, new (`written`) or not.

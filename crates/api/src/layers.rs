@@ -42,7 +42,7 @@ async fn observe(State(api): State<Arc<Api>>, request: Request, next: Next) -> R
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let about_jobs = request.uri().path().starts_with("/jobs");
-    // The pattern, not the path: ids are what unlocks a job, and stay out of the log.
+    // The pattern, not the path, which is whatever a client writes.
     let span = tracing::info_span!("request", %method, route);
     let mut response = next.run(request).instrument(span).await;
     let headers = response.headers_mut();

@@ -117,8 +117,12 @@ impl<'de> Deserialize<'de> for SizeBytes {
     }
 }
 
-/// JSON is wanted. No content type at all is taken for it; a wrong one is a mistake worth naming.
+/// JSON is wanted, uncompressed. No content type at all is taken for it; a wrong one is a mistake worth naming.
 pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Failure> {
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        let why = "the body must be sent uncompressed, without Content-Encoding";
+        return Err(Failure::new(Code::UnsupportedMediaType, why));
+    }
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {

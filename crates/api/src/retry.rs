@@ -26,7 +26,8 @@ use crate::view::Job;
     tag = "jobs",
     params(
         ("id" = String, Path, description = "The job's id."),
-        ("Idempotency-Key" = Option<String>, Header, description = "As for `POST /jobs`."),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "As for `POST /jobs`."),
         ("Prefer" = Option<String>, Header, description = "As for `POST /jobs`."),
     ),
     responses(
@@ -97,5 +98,5 @@ impl Api {
 }
 
 fn gone() -> Failure {
-    Failure::new(Code::InputGone, "the input that the job ran on is not there any more; submit it again")
+    Failure::new(Code::InputGone, "the job has no stored input to run again; submit it anew")
 }

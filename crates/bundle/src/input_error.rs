@@ -23,6 +23,8 @@ impl InputError {
         let text = error.to_string();
         match error.classify() {
             serde_json::error::Category::Data => Self::Invalid(text),
+            // Beyond an f64, but good JSON.
+            serde_json::error::Category::Syntax if text.starts_with("number out of range") => Self::Invalid(text),
             serde_json::error::Category::Syntax if text.starts_with("recursion limit exceeded") => Self::MalformedJson(
                 text.replacen("recursion limit exceeded", "the JSON is nested more than 127 levels deep", 1),
             ),

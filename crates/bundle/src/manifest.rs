@@ -277,6 +277,8 @@ output = '[{"prediction":"no"}]'
             ("\"model.ubj\" = ", "\"../model.ubj\" = \"\"\n\"model.ubj\" = "),
             ("e3b0c4", "E3B0C4"),
             ("{ name = \"a\" }", "{ name = \"b\" }"),
+            ("max = 1.0", "max = nan"),
+            ("max = 1.0", "max = -1.0"),
             ("labels = [\"no\", \"yes\"]", "labels = [\"no\", \"no\"]"),
             ("default = false", "default = 3"),
         ];

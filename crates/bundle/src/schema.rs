@@ -35,17 +35,18 @@ pub fn input_schema(manifest: &Manifest) -> Value {
     json!({"$defs": {"row": row}, "anyOf": [rows, {"$ref": "#/$defs/row"}]})
 }
 
-/// What an answer is.
+/// What an answer is. A number that is not finite is `null`: JSON has no other way to say it.
 pub fn output_schema(manifest: &Manifest) -> Value {
+    let number = json!(["number", "null"]);
     let row = match &manifest.output {
-        Output::Number { description } => json!({"type": "number", "description": description}),
+        Output::Number { description } => json!({"type": number, "description": description}),
         Output::Numbers { names } => {
-            let numbers: Vec<Value> = names.iter().map(|name| json!({"type": "number", "description": name})).collect();
+            let numbers: Vec<Value> = names.iter().map(|name| json!({"type": number, "description": name})).collect();
             json!({"type": "array", "prefixItems": numbers, "minItems": names.len(), "maxItems": names.len()})
         }
         Output::Label { labels } => {
             let numbers: Map<String, Value> =
-                labels.iter().map(|label| (label.clone(), json!({"type": "number"}))).collect();
+                labels.iter().map(|label| (label.clone(), json!({"type": number}))).collect();
             json!({
                 "type": "object",
                 "properties": {

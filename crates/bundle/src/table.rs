@@ -63,6 +63,16 @@ impl TableSchema {
         if self.columns.is_empty() {
             return Err("[input] has no columns".to_owned());
         }
+        let bad = |column: &&Column| {
+            let (min, max) = (column.min.unwrap_or(f64::MIN), column.max.unwrap_or(f64::MAX));
+            !min.is_finite() || !max.is_finite() || min > max
+        };
+        if let Some(column) = self.columns.iter().find(bad) {
+            return Err(format!(
+                "[input] column {:?} has a min or max that is not finite, or a min above its max",
+                column.name
+            ));
+        }
         let mut seen = std::collections::BTreeSet::new();
         match self.columns.iter().find(|column| !seen.insert(&column.name)) {
             Some(twice) => Err(format!("[input] has the column {:?} twice", twice.name)),

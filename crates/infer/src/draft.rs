@@ -74,11 +74,11 @@ pub fn draft(file: &str, bytes: &[u8], choices: &Choices) -> Result<Manifest, Dr
         goldens: Vec::new(),
         files: BTreeMap::from([(file.to_owned(), bundle::digest(bytes))]),
     };
+    // What is written must be read again: names, labels and digests all go through the same checks.
+    Manifest::parse(&manifest.to_toml()).map_err(|error| DraftError::Contradiction(error.to_string()))?;
     let input = Value::from(vec![Value::Object(row)]).to_string();
     let answer = answer(&manifest, file, bytes, &input).map_err(DraftError::Example)?;
     manifest.goldens.push(Golden { input, output: answer, params: "{}".to_owned(), tolerance: 0.0 });
-    // What is written must be read again: names, labels and digests all go through the same checks.
-    Manifest::parse(&manifest.to_toml()).map_err(|error| DraftError::Contradiction(error.to_string()))?;
     Ok(manifest)
 }
 

@@ -125,6 +125,9 @@ fn what_contradicts_the_file_is_named() {
         let error = draft("m.json", &binary, &choices).unwrap_err();
         assert!(matches!(error, DraftError::Contradiction(_)), "{error}");
     }
+    let twice = Choices { features: Some(vec!["a".to_owned(); count]), ..choices() };
+    let error = draft("m.json", &binary, &twice).unwrap_err();
+    assert!(matches!(&error, DraftError::Contradiction(why) if why.contains("the column \"a\" twice")), "{error}");
     assert!(matches!(draft("m.json", b"{}", &choices()), Err(DraftError::Load(_))));
     assert!(matches!(draft("m.pkl", b"\x80\x04", &choices()), Err(DraftError::Load(_))));
 }
@@ -144,4 +147,19 @@ fn a_cancelled_run_stops() {
     let params = manifest.read_params("").unwrap();
     let outcome = model.run(manifest.goldens[0].input.as_bytes(), &params, &control);
     assert_eq!(outcome, Err(RunError::Cancelled));
+}
+
+#[test]
+fn an_answer_that_json_cannot_say_is_null_as_the_schema_has_it() {
+    // Its one leaf is 1000, whose exponential is no f32.
+    let file = r#"{"learner":{"attributes":{},"feature_names":["a"],"feature_types":["q"],
+        "gradient_booster":{"model":{"gbtree_model_param":{"num_parallel_tree":"1","num_trees":"1"},
+        "tree_info":[0],"trees":[{"left_children":[-1],"right_children":[-1],"split_indices":[0],
+        "split_conditions":[1000.0],"default_left":[0],"tree_param":{"size_leaf_vector":"0"}}]},"name":"gbtree"},
+        "learner_model_param":{"base_score":"5E-1","num_class":"0","num_feature":"1","num_target":"1"},
+        "objective":{"name":"count:poisson"}},"version":[3,2,0]}"#;
+    let manifest = draft("m.json", file.as_bytes(), &choices()).unwrap();
+    assert_eq!(manifest.goldens[0].output, "[null]");
+    let schema = bundle::schema::output_schema(&manifest);
+    assert_eq!(schema["$defs"]["row"]["type"], serde_json::json!(["number", "null"]));
 }

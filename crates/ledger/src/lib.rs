@@ -242,10 +242,13 @@ impl Ledger {
         let pause = job::state::REPEAT_AFTER_SECONDS;
         {
             let mut repeats = self.repeats.lock().expect("no panic while it is held");
-            // Whatever is older than the pause decides nothing any more.
-            repeats.retain(|_, sent| now.as_second() - sent.as_second() < pause);
-            if repeats.contains_key(&ticket.job) {
+            let recent = |sent: &Timestamp| now.as_second() - sent.as_second() < pause;
+            if repeats.get(&ticket.job).is_some_and(recent) {
                 return Ok(());
+            }
+            // Only before it would grow: looking through a long backlog at every repeat would be quadratic.
+            if repeats.len() == repeats.capacity() {
+                repeats.retain(|_, sent| recent(sent));
             }
             repeats.insert(ticket.job, now);
         }

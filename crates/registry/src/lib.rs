@@ -129,10 +129,7 @@ impl Registry {
         {
             return Ok(found.clone());
         }
-        let found = match self.current_version(name).await? {
-            Some(version) => self.version(name, &version).await?,
-            None => None,
-        };
+        let found = self.served(name).await?;
         // Names come from requests: what is absent is not remembered, lest the map grow without bound.
         let mut current = self.current.lock().expect("no panic while it is held");
         match &found {
@@ -175,15 +172,20 @@ impl Registry {
         Ok(versions)
     }
 
-    async fn current_version(&self, name: &ModelName) -> Result<Option<Version>, RegistryError> {
+    async fn served(&self, name: &ModelName) -> Result<Option<Arc<Published>>, RegistryError> {
         if let Some(text) = self.source.read(&format!("{name}/current")).await? {
-            let named = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
-            if named.is_some() {
-                return Ok(named);
+            if let Some(named) = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok()) {
+                return self.version(name, &named).await;
             }
             tracing::warn!(model = %name, "the file `current` names no version; the highest one is served");
         }
-        Ok(self.versions(name).await?.pop())
+        // A folder without a manifest is still being copied in, or no version at all.
+        for version in self.versions(name).await?.iter().rev() {
+            if let Some(published) = self.version(name, version).await? {
+                return Ok(Some(published));
+            }
+        }
+        Ok(None)
     }
 
     /// One of the bundle's files, its digest checked.
@@ -224,19 +226,23 @@ pub fn input_problem(error: &InputError) -> Problem {
     Problem::new(code, error.to_string())
 }
 
-/// `9` before `10`, `1.9` before `1.10`: runs of digits compare as numbers, everything else as text.
+/// `9` before `10`, `1.9` before `1.10`, `2-rc1` before `2`: runs of digits compare as numbers, everything else as text, and
+/// what begins with a hyphen comes before the end, as in semantic versioning.
 fn natural_order(a: &str, b: &str) -> std::cmp::Ordering {
-    fn parts(text: &str) -> impl Iterator<Item = (bool, &str)> {
-        text.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit()).map(|part| {
-            let part = std::str::from_utf8(part).expect("a version is ASCII");
-            (part.starts_with(|c: char| c.is_ascii_digit()), part)
-        })
-    }
-    let key = |(number, part): (bool, &str)| {
+    fn part(part: &[u8]) -> (u8, usize, &str) {
+        let part = std::str::from_utf8(part).expect("a version is ASCII");
         let digits = part.trim_start_matches('0');
-        if number { (0, digits.len(), digits.to_owned()) } else { (1, 0, part.to_owned()) }
-    };
-    parts(a).map(key).cmp(parts(b).map(key)).then_with(|| a.cmp(b))
+        match part.as_bytes()[0] {
+            b'-' => (0, 0, part),
+            b'0'..=b'9' => (2, digits.len(), digits),
+            _ => (3, 0, part),
+        }
+    }
+    fn parts(text: &str) -> impl Iterator<Item = (u8, usize, &str)> {
+        let end = (1, 0, "");
+        text.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit()).map(part).chain([end])
+    }
+    parts(a).cmp(parts(b)).then_with(|| a.cmp(b))
 }
 
 #[cfg(test)]
@@ -264,9 +270,12 @@ output = { kind = "number" }
 
     #[test]
     fn versions_are_ordered_as_people_read_them() {
-        let mut versions = ["10", "2", "1.10", "1.9", "1", "a"];
+        let mut versions =
+            ["10", "2", "1.10", "1.9", "1", "a", "2-rc1", "2-rc10", "2-rc9", "2.0", "2026-05-01", "2026-11-01"];
         versions.sort_by(|a, b| natural_order(a, b));
-        assert_eq!(versions, ["1", "1.9", "1.10", "2", "10", "a"]);
+        let expected =
+            ["1", "1.9", "1.10", "2-rc1", "2-rc9", "2-rc10", "2", "2.0", "10", "2026-05-01", "2026-11-01", "a"];
+        assert_eq!(versions, expected);
     }
 
     #[tokio::test(start_paused = true)]
@@ -285,6 +294,25 @@ output = { kind = "number" }
         assert_eq!(served.version.as_str(), "9");
         assert!(registry.resolve(&"absent".parse().unwrap()).await.unwrap().is_none());
         assert_eq!(registry.names().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_folder_without_a_manifest_is_no_version() {
+        let root = tempfile::tempdir().unwrap();
+        publish(root.path(), "1");
+        // Being copied in, and somebody's own.
+        for folder in ["2", "notes"] {
+            std::fs::create_dir(root.path().join("m").join(folder)).unwrap();
+        }
+        let served = Registry::directory(root.path()).resolve(&"m".parse().unwrap()).await.unwrap();
+        assert_eq!(served.unwrap().version.as_str(), "1");
+    }
+
+    #[tokio::test]
+    async fn a_file_beside_the_models_is_no_model() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("readme"), "").unwrap();
+        assert!(Registry::directory(root.path()).resolve(&"readme".parse().unwrap()).await.unwrap().is_none());
     }
 
     #[tokio::test]

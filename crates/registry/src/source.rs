@@ -42,7 +42,13 @@ impl Source {
                 let mut names = BTreeSet::new();
                 let mut entries = match tokio::fs::read_dir(root.join(path)).await {
                     Ok(entries) => entries,
-                    Err(error) if error.kind() == ErrorKind::NotFound && !path.is_empty() => return Ok(names),
+                    // But without the registry itself nothing can be said.
+                    Err(error)
+                        if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+                            && !path.is_empty() =>
+                    {
+                        return Ok(names);
+                    }
                     Err(error) => return Err(RegistryError::Directory(error)),
                 };
                 while let Some(entry) = entries.next_entry().await.map_err(RegistryError::Directory)? {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use cloud::ObjectStore;
 use futures::future::join_all;
 
 use crate::support::{ROW, World, inline_result};
@@ -91,6 +92,18 @@ async fn a_repeat_finds_its_job_even_if_the_model_is_gone() {
     tokio::time::advance(Duration::from_secs(10)).await;
     assert_eq!(world.post("/jobs", inline(), &[]).await.json()["code"], "unknown_model");
     assert_eq!(world.post("/jobs", inline(), KEY).await.id(), job);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_request_never_gets_the_outcome_of_one_whose_ticket_was_cleared_away() {
+    let world = World::new();
+    let job = world.post("/jobs", inline(), KEY).await.id();
+    world.end(job, inline_result()).await;
+    // Lifecycle rules remove a job's records one by one, the oldest first.
+    world.outbox.inner.delete(&job::layout::ticket_key(job)).await.unwrap();
+    let other = world.post("/jobs", inline().replace("1.5", "2.5"), KEY).await;
+    assert_eq!((other.status, world.tickets().await), (StatusCode::UNPROCESSABLE_ENTITY, 0));
+    assert_eq!(other.json()["code"], "idempotency_key_reused");
 }
 
 #[tokio::test(start_paused = true)]

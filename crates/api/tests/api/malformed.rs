@@ -102,6 +102,13 @@ async fn a_problem_looks_like_this() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_compressed_body_is_refused_by_its_name() {
+    let world = World::new();
+    let answer = world.post("/jobs", &b"\x1f\x8b\x08"[..], &[("content-encoding", "gzip")]).await;
+    insta::assert_snapshot!(answer.fault(), @"415 unsupported_media_type: the body must be sent uncompressed, without Content-Encoding");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_must_be_printable() {
     let world = World::new();
     for bad in ["", &"k".repeat(256), "a\tb"] {

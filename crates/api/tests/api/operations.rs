@@ -137,3 +137,24 @@ async fn the_server_answers_long_polls_when_it_stops() {
     assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
     server.await.unwrap().unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn half_a_request_does_not_keep_the_server_from_stopping() {
+    let world = World::new();
+    let registry = std::sync::Arc::new(registry::Registry::directory(world.models.path()));
+    let api = api::Api::new(world.ledger.clone(), registry, Settings::default());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(api::serve(api, listener, async { stopped.await.unwrap_or(()) }));
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut half = tokio::net::TcpStream::connect(address).await.unwrap();
+    half.write_all(b"GET /healthz HTTP/1.1\r\nho").await.unwrap();
+    // A later connection's answer shows that the server has this one.
+    let mut whole = tokio::net::TcpStream::connect(address).await.unwrap();
+    whole.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    whole.read_u8().await.unwrap();
+    stop.send(()).unwrap();
+    tokio::time::timeout(Duration::from_secs(60), server).await.expect("it stops").unwrap().unwrap();
+}
