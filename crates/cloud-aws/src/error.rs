@@ -96,6 +96,7 @@ fn classify_answer(status: u16, code: &str, message: &str) -> Class {
         | "RequestLimitExceeded"
         | "TooManyRequestsException"
         | "BandwidthLimitExceeded"
+        | "KmsThrottled"
         // Too many messages in flight; it passes when some are deleted.
         | "OverLimit" => return Class::Throttled,
         // A bucket or queue that is missing is a wrong setting, not a missing object.
@@ -105,6 +106,9 @@ fn classify_answer(status: u16, code: &str, message: &str) -> Class {
         // Sent with 400, though the same request may do better.
         "RequestTimeout" | "RequestTimeoutException" | "IncompleteBody" | "BadDigest" => return Class::Unavailable,
         "ExpiredToken" | "ExpiredTokenException" | "InvalidToken" | "TokenRefreshRequired" => return Class::Denied,
+        // SQS sends these with 400 as well.
+        "AccessDenied" | "AccessDeniedException" | "NotAuthorized" | "IncompleteSignature" | "RequestExpired"
+        | "KmsAccessDenied" => return Class::Denied,
         _ => {}
     }
     match status {
@@ -165,6 +169,10 @@ mod tests {
             (403, "SignatureDoesNotMatch", Class::Denied),
             (401, "", Class::Denied),
             (400, "ExpiredToken", Class::Denied),
+            (400, "com.amazonaws.sqs#AccessDeniedException", Class::Denied),
+            (400, "RequestExpired", Class::Denied),
+            (400, "KmsAccessDenied", Class::Denied),
+            (400, "KmsThrottled", Class::Throttled),
             (400, "KeyTooLongError", Class::Invalid),
             (301, "PermanentRedirect", Class::Invalid),
             (400, "AWS.SimpleQueueService.NonExistentQueue", Class::Invalid),

@@ -1,6 +1,7 @@
 //! Receiving a body: to a file, hashed on the way, and checked against everything that the client said of it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,6 +16,8 @@ use crate::store::{BlobWriter, FinishedBlob, Store, StoreError};
 
 /// The most that a single PUT or part may carry: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>.
 const BODY_MAX_BYTES: u64 = 5 << 30;
+/// How long a client may pause in the middle of a body.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Bytes gathered before they go to the blocking pool.
 const WRITE_CHUNK_BYTES: usize = 256 << 10;
 
@@ -117,7 +120,9 @@ pub(super) async fn receive(store: &Store, body: Option<StreamingBlob>, claims: 
     if let Some(mut body) = body {
         let mut gathered = BytesMut::new();
         let mut received_bytes = 0;
-        while let Some(chunk) = body.next().await {
+        while let Some(chunk) =
+            tokio::time::timeout(PAUSE_MAX, body.next()).await.map_err(|_| s3_error!(RequestTimeout))?
+        {
             let chunk = chunk.map_err(|error| body_error(error.as_ref()))?;
             received_bytes += chunk.len() as u64;
             if received_bytes > claimed_bytes {
@@ -193,5 +198,24 @@ fn body_error(error: &(dyn std::error::Error + 'static)) -> S3Error {
     } else {
         tracing::debug!(error, "a body ended early");
         s3_error!(IncompleteBody)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stalls_is_given_up() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let lock = std::fs::File::create(directory.path().join("lock")).expect("a lock");
+        let store = Store::open(directory.path(), "us-east-1".into(), crate::system_clock(), lock).expect("opens");
+        let begun = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"a"))]);
+        let stalled = StreamingBlob::wrap(begun.chain(futures::stream::pending()));
+        let claims = Claims { length: Some(2), ..Claims::default() };
+        let received = receive(&store, Some(stalled), claims).await;
+        assert_eq!(received.err().map(|error| error.code().clone()), Some(S3ErrorCode::RequestTimeout));
+        let mut left = std::fs::read_dir(directory.path().join("uploading")).expect("there");
+        assert!(left.next().is_none(), "the file of the upload is removed");
     }
 }

@@ -11,7 +11,7 @@ use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3Error, s3_error};
 
-use super::{RequestId, Service, cors, guard};
+use super::{RequestId, Service, chunks, cors, guard};
 use crate::server::Handler;
 use crate::store::{CorsRule, Store};
 
@@ -54,7 +54,8 @@ impl S3Handler {
         }
         guard::parameters_to_headers(&mut parts);
         parts.extensions.insert(RequestId(request_id.to_owned()));
-        let request = Request::from_parts(parts, Body::from(body));
+        let body = chunks::bounded(&parts.headers, body);
+        let request = Request::from_parts(parts, body);
         match self.service.call(request).await {
             Ok(response) => response,
             Err(error) => {

@@ -2,6 +2,7 @@
 
 mod body;
 mod bucket;
+mod chunks;
 mod copy;
 mod cors;
 mod error;

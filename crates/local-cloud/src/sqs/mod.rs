@@ -12,6 +12,7 @@ mod receive;
 mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -29,6 +30,8 @@ use crate::store::Store;
 
 /// The largest request: ten messages of together 1 MiB, escaped as JSON.
 const REQUEST_MAX_BYTES: usize = 8 << 20;
+/// How long a request may take to come.
+const REQUEST_MAX_TIME: Duration = Duration::from_secs(60);
 
 /// Answers the SQS endpoint's requests.
 pub(crate) struct SqsHandler {
@@ -60,7 +63,8 @@ impl SqsHandler {
         if parts.method != Method::POST {
             return Err(SqsError::unknown_operation("only POST is understood"));
         }
-        let body = Limited::new(body, REQUEST_MAX_BYTES).collect().await;
+        let body = tokio::time::timeout(REQUEST_MAX_TIME, Limited::new(body, REQUEST_MAX_BYTES).collect()).await;
+        let body = body.map_err(|_| SqsError::invalid_value("the request did not come in time"))?;
         let body = body.map_err(|_| SqsError::invalid_value("the request cannot be read, or is too long"))?.to_bytes();
         auth::verify(&parts, &body, &self.keys, &self.store.region, crate::clock::machine_now())?;
         let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());

@@ -24,10 +24,10 @@ pub(super) fn decode_receipt(handle: &str) -> Option<Receipt> {
 
 pub(super) async fn receive(context: &Context<'_>, input: wire::Receive) -> Result<Value, SqsError> {
     let queue = context.store.queue(actions::queue_of(&input.queue_url)?).await?;
-    let max_messages = input.max_number_of_messages.unwrap_or(1);
-    if !(1..=10).contains(&max_messages) {
-        return Err(SqsError::invalid_value("MaxNumberOfMessages must be between 1 and 10, if provided"));
-    }
+    let max_messages = usize::try_from(input.max_number_of_messages.unwrap_or(1))
+        .ok()
+        .filter(|messages| (1..=10).contains(messages))
+        .ok_or_else(|| SqsError::invalid_value("MaxNumberOfMessages must be between 1 and 10, if provided"))?;
     let wait_s = input.wait_time_seconds.unwrap_or(queue.attributes.receive_wait_s);
     let wait_s = u64::try_from(wait_s)
         .ok()
@@ -36,12 +36,8 @@ pub(super) async fn receive(context: &Context<'_>, input: wire::Receive) -> Resu
     let visibility_timeout_s =
         input.visibility_timeout.map(|seconds| actions::checked_timeout(Some(seconds))).transpose()?;
     let options = ReceiveOptions { max_messages, visibility_timeout_s, wait: Duration::from_secs(wait_s) };
-    let received = tokio::select! {
-        biased;
-        received = context.store.receive(queue, options) => received?,
-        // On shutdown a long poll ends empty-handed.
-        () = context.stop.cancelled() => Vec::new(),
-    };
+    // On shutdown a long poll ends at once: empty-handed, unless it has just taken messages.
+    let received = context.store.receive(queue, options, context.stop).await?;
     if received.is_empty() {
         return Ok(json!({}));
     }

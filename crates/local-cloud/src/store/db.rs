@@ -64,7 +64,7 @@ pub(crate) struct Db {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     idle_readers: Arc<Mutex<Vec<Connection>>>,
-    reading: Semaphore,
+    reading: Arc<Semaphore>,
 }
 
 impl Db {
@@ -83,7 +83,7 @@ impl Db {
             jobs: Mutex::new(Some(jobs)),
             writer: Mutex::new(Some(writer)),
             idle_readers: Arc::default(),
-            reading: Semaphore::new(READERS),
+            reading: Arc::new(Semaphore::new(READERS)),
         })
     }
 
@@ -132,10 +132,12 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
-        let _permit = self.reading.acquire().await.map_err(|_| StoreError::Closed)?;
+        let permit = Arc::clone(&self.reading).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let idle = Arc::clone(&self.idle_readers);
         let path = self.path.clone();
         tokio::task::spawn_blocking(move || {
+            // Held to the end, even if the caller goes away: so many connections there are at most.
+            let _permit = permit;
             let pooled = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = match pooled {
                 Some(connection) => connection,
@@ -275,5 +277,26 @@ mod tests {
         first.await.expect("made");
         insert(&db, "last", || Ok(())).await.expect("made");
         assert_eq!(names(&db).await, ["first", "last"]);
+    }
+
+    #[tokio::test]
+    async fn questions_whose_callers_have_gone_still_count_as_reading() {
+        let (_directory, db) = open();
+        let open_now = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let (hold, held) = mpsc::channel::<()>();
+        let held = Arc::new(Mutex::new(held));
+        for _ in 0..3 * READERS {
+            let (open_now, held) = (Arc::clone(&open_now), Arc::clone(&held));
+            let question = db.read(move |_| {
+                open_now.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let _ = held.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                Ok(())
+            });
+            // Begun, and then given up.
+            assert!(futures::poll!(std::pin::pin!(question)).is_pending());
+        }
+        drop(hold);
+        db.read(|_| Ok(())).await.expect("answered");
+        assert!(open_now.load(std::sync::atomic::Ordering::SeqCst) <= READERS);
     }
 }

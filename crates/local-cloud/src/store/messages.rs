@@ -5,10 +5,12 @@
 //! would be received once more. Its age counts from the first time it was sent, wherever it has moved since.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::Store;
 use super::db::{Change, Effect};
@@ -19,6 +21,12 @@ use crate::events;
 const VISIBILITY_MAX_MS: i64 = 12 * 3600 * 1000;
 /// A long poll looks again at least this often, should the wall clock be moved under it.
 const LONGEST_NAP: Duration = Duration::from_secs(1);
+
+/// The `+` keeps SQLite from the index by expiry, for which it would sort the whole queue.
+const NEXT_VISIBLE: &str =
+    "SELECT visible_ms FROM messages WHERE queue = ?1 AND +expires_ms > ?2 ORDER BY visible_ms LIMIT 1";
+const VISIBLE: &str =
+    "SELECT id, receive_count FROM messages WHERE queue = ?1 AND visible_ms <= ?2 ORDER BY visible_ms, id";
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NewMessage {
@@ -59,7 +67,7 @@ pub(crate) struct Receipt {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReceiveOptions {
-    pub(crate) max_messages: i64,
+    pub(crate) max_messages: usize,
     pub(crate) visibility_timeout_s: Option<i64>,
     pub(crate) wait: Duration,
 }
@@ -76,8 +84,14 @@ impl Store {
             .await
     }
 
-    /// Receives what is visible; if nothing is, waits for it. Dropping the future takes nothing.
-    pub(crate) async fn receive(&self, queue: Queue, options: ReceiveOptions) -> Result<Vec<ReceivedMessage>> {
+    /// Receives what is visible; if nothing is, waits for it, until `stop` is cancelled at most. Dropping the future
+    /// takes nothing, unless the taking has begun: then the messages come back after their visibility timeout.
+    pub(crate) async fn receive(
+        &self,
+        queue: Queue,
+        options: ReceiveOptions,
+        stop: &CancellationToken,
+    ) -> Result<Vec<ReceivedMessage>> {
         let deadline = Instant::now() + options.wait;
         let bell = self.waiters.bell(queue.id);
         loop {
@@ -85,12 +99,13 @@ impl Store {
             rung.as_mut().enable();
             let nap = match self.next_visible(queue.id).await? {
                 Some(Duration::ZERO) => {
-                    let (now_ms, queue) = (self.now_ms(), queue.name.clone());
+                    let (clock, queue) = (Arc::clone(&self.clock), queue.name.clone());
                     let received = self
                         .db
                         .write(move |change| {
                             let queue = queues::find(change, &queue)?;
-                            take_visible(change, &queue, options, now_ms)
+                            // Told only now: a timeout that began while the change waited could be over by then.
+                            take_visible(change, &queue, options, clock().as_millisecond())
                         })
                         .await?;
                     if !received.is_empty() {
@@ -103,7 +118,7 @@ impl Store {
                 None => LONGEST_NAP,
             };
             let now = Instant::now();
-            if now >= deadline {
+            if now >= deadline || stop.is_cancelled() {
                 return Ok(Vec::new());
             }
             if nap.is_zero() {
@@ -113,6 +128,7 @@ impl Store {
             tokio::select! {
                 biased;
                 () = rung => {}
+                () = stop.cancelled() => {}
                 () = tokio::time::sleep_until(wake_at) => {}
             }
         }
@@ -129,13 +145,8 @@ impl Store {
                 if !exists {
                     return Err(StoreError::NoSuchQueue);
                 }
-                let due: Option<i64> = db
-                    .prepare_cached(
-                        "SELECT visible_ms FROM messages WHERE queue = ?1 AND expires_ms > ?2
-                         ORDER BY visible_ms LIMIT 1",
-                    )?
-                    .query_row(params![queue, now_ms], |row| row.get(0))
-                    .optional()?;
+                let due: Option<i64> =
+                    db.prepare_cached(NEXT_VISIBLE)?.query_row(params![queue, now_ms], |row| row.get(0)).optional()?;
                 Ok(due.map(|due| Duration::from_millis(u64::try_from(due - now_ms).unwrap_or(0))))
             })
             .await
@@ -160,9 +171,10 @@ impl Store {
     /// # Errors
     /// `StaleReceipt` if the message was deleted or received again, `NotInFlight` if it is visible.
     pub(crate) async fn change_visibility(&self, queue: String, receipt: Receipt, timeout_s: i64) -> Result<()> {
-        let now_ms = self.now_ms();
+        let clock = Arc::clone(&self.clock);
         self.db
             .write(move |change| {
+                let now_ms = clock().as_millisecond();
                 let queue = queues::find(change, &queue)?;
                 let found: Option<(i64, i64)> = change
                     .prepare_cached(
@@ -247,17 +259,24 @@ fn take_visible(
     now_ms: i64,
 ) -> Result<Vec<ReceivedMessage>> {
     expire(change, queue.id, now_ms)?;
-    if let Some(policy) = &queue.attributes.redrive {
-        redrive_spent(change, queue, policy, now_ms)?;
-    }
+    let dead_letters = dead_letters_of(change, queue)?;
     let timeout_s = options.visibility_timeout_s.unwrap_or(queue.attributes.visibility_timeout_s);
-    let ids: Vec<i64> = {
-        let mut statement = change.prepare_cached(
-            "SELECT id FROM messages WHERE queue = ?1 AND visible_ms <= ?2 ORDER BY visible_ms, id LIMIT ?3",
-        )?;
-        let rows = statement.query_map(params![queue.id, now_ms, options.max_messages], |row| row.get(0))?;
-        rows.collect::<Result<_, _>>()?
-    };
+    // No more rows are looked at than are taken or moved, however long the queue is.
+    let (mut ids, mut spent) = (Vec::new(), Vec::new());
+    {
+        let mut statement = change.prepare_cached(VISIBLE)?;
+        let mut rows = statement.query(params![queue.id, now_ms])?;
+        while ids.len() < options.max_messages
+            && let Some(row) = rows.next()?
+        {
+            let (id, receive_count): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let is_spent = dead_letters.as_ref().is_some_and(|target| receive_count >= target.max_receive_count);
+            if is_spent { &mut spent } else { &mut ids }.push(id);
+        }
+    }
+    if let Some(target) = &dead_letters {
+        target.bury(change, &spent, now_ms)?;
+    }
     let mut received = Vec::with_capacity(ids.len());
     for id in ids {
         let token = uuid::Uuid::new_v4().simple().to_string();
@@ -292,32 +311,126 @@ fn take_visible(
     Ok(received)
 }
 
-/// Moves visible messages that were received often enough to the dead-letter queue.
-fn redrive_spent(change: &Change<'_>, queue: &Queue, policy: &queues::RedrivePolicy, now_ms: i64) -> Result<()> {
-    let Some(target) = events::queue_of_arn(&policy.dead_letter_arn) else { return Ok(()) };
+/// Where the messages of a queue go that were received often enough.
+struct DeadLetters {
+    target: Queue,
+    source: String,
+    max_receive_count: i64,
+}
+
+fn dead_letters_of(change: &Change<'_>, queue: &Queue) -> Result<Option<DeadLetters>> {
+    let Some(policy) = &queue.attributes.redrive else { return Ok(None) };
+    let Some(target) = events::queue_of_arn(&policy.dead_letter_arn) else { return Ok(None) };
     let target = match queues::find(change, target) {
         Ok(target) => target,
         // The dead-letter queue was deleted: SQS goes on delivering.
-        Err(StoreError::NoSuchQueue) => return Ok(()),
+        Err(StoreError::NoSuchQueue) => return Ok(None),
         Err(error) => return Err(error),
     };
     let source = events::queue_arn(policy.dead_letter_arn.split(':').nth(3).unwrap_or_default(), &queue.name);
-    let moved = change
-        .prepare_cached(
-            "UPDATE messages SET queue = ?2, visible_ms = ?3, receipt = NULL, dead_letter_source = ?4,
-                    expires_ms = sent_ms + ?5
-             WHERE id IN (SELECT id FROM messages WHERE queue = ?1 AND visible_ms <= ?3 AND receive_count >= ?6)",
-        )?
-        .execute(params![
-            queue.id,
-            target.id,
-            now_ms,
-            source,
-            target.attributes.retention_s * 1000,
-            policy.max_receive_count,
-        ])?;
-    if moved > 0 {
-        change.after_commit(Effect::Wake(target.id));
+    Ok(Some(DeadLetters { target, source, max_receive_count: policy.max_receive_count.into() }))
+}
+
+impl DeadLetters {
+    fn bury(&self, change: &Change<'_>, messages: &[i64], now_ms: i64) -> Result<()> {
+        let retention_ms = self.target.attributes.retention_s * 1000;
+        for id in messages {
+            change
+                .prepare_cached(
+                    "UPDATE messages SET queue = ?2, visible_ms = ?3, receipt = NULL, dead_letter_source = ?4,
+                            expires_ms = sent_ms + ?5
+                     WHERE id = ?1",
+                )?
+                .execute(params![id, self.target.id, now_ms, self.source, retention_ms])?;
+            change.after_commit(Effect::Wake(self.target.id));
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::queues::{QueueAttributes, RedrivePolicy};
+    use super::*;
+
+    const NOW_S: i64 = 1_800_000_000;
+
+    fn clock(tell_s: impl Fn() -> i64 + Send + Sync + 'static) -> crate::Clock {
+        Arc::new(move || jiff::Timestamp::from_second(tell_s()).expect("in range"))
+    }
+
+    async fn open(clock: crate::Clock) -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let lock = std::fs::File::create(directory.path().join("lock")).expect("a lock");
+        let store = Store::open(directory.path(), "us-east-1".into(), clock, lock).expect("opens");
+        store.create_queue("dead".into(), QueueAttributes::default()).await.expect("created");
+        let dead_letter_arn = events::queue_arn("us-east-1", "dead");
+        let redrive = Some(RedrivePolicy { dead_letter_arn, max_receive_count: 2 });
+        let attributes = QueueAttributes { redrive, ..QueueAttributes::default() };
+        store.create_queue("q".into(), attributes).await.expect("created");
+        (directory, store)
+    }
+
+    async fn send(store: &Store, bodies: &[&str]) {
+        let messages = bodies.iter().map(|&body| NewMessage::of_body(body.into())).collect();
+        store.send("q".into(), messages).await.expect("sent");
+    }
+
+    async fn receive(store: &Store, queue: &str, max_messages: usize, timeout_s: i64) -> Vec<String> {
+        let queue = store.queue(queue.into()).await.expect("there");
+        let options = ReceiveOptions { max_messages, visibility_timeout_s: Some(timeout_s), wait: Duration::ZERO };
+        let received = store.receive(queue, options, &CancellationToken::new()).await.expect("received");
+        received.into_iter().map(|message| message.body).collect()
+    }
+
+    #[tokio::test]
+    async fn a_visibility_timeout_begins_when_the_message_is_taken() {
+        // The database's thread comes round to every change a minute late.
+        let late = || std::thread::current().name() == Some("local-cloud-db");
+        let (_directory, store) = open(clock(move || if late() { NOW_S + 60 } else { NOW_S })).await;
+        send(&store, &["a"]).await;
+        assert_eq!(receive(&store, "q", 1, 30).await, ["a"]);
+        let queue = store.queue("q".into()).await.expect("there");
+        let due = store.next_visible(queue.id).await.expect("known");
+        assert_eq!(due, Some(Duration::from_secs(60 + 30)));
+    }
+
+    #[tokio::test]
+    async fn spent_messages_make_room_for_others_in_the_same_receive() {
+        let (_directory, store) = open(clock(|| NOW_S)).await;
+        send(&store, &["a", "b"]).await;
+        for _ in 0..2 {
+            assert_eq!(receive(&store, "q", 10, 0).await, ["a", "b"]);
+        }
+        send(&store, &["c", "d"]).await;
+        assert_eq!(receive(&store, "q", 1, 30).await, ["c"]);
+        assert_eq!(receive(&store, "dead", 10, 30).await, ["a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn a_receive_reads_no_more_of_a_long_queue_than_it_takes() {
+        let (_directory, store) = open(clock(|| NOW_S)).await;
+        for sql in [NEXT_VISIBLE, VISIBLE] {
+            let plan = store.db.read(move |db| {
+                let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+                let steps = statement.query_map([1, 1], |row| row.get(3))?;
+                Ok(steps.collect::<Result<Vec<String>, _>>()?)
+            });
+            let plan = plan.await.expect("explained");
+            assert_eq!(plan.len(), 1, "no sorting: {plan:?}");
+            assert!(plan[0].contains("messages_by_visibility"), "{plan:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_poll_that_is_told_to_stop_gives_what_it_took() {
+        let (_directory, store) = open(clock(|| NOW_S)).await;
+        send(&store, &["a"]).await;
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let queue = store.queue("q".into()).await.expect("there");
+        let options = ReceiveOptions { max_messages: 1, visibility_timeout_s: None, wait: Duration::from_secs(20) };
+        assert_eq!(store.receive(queue.clone(), options, &stop).await.expect("received").len(), 1);
+        assert!(store.receive(queue, options, &stop).await.expect("received").is_empty());
+    }
 }
