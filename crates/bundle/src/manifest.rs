@@ -11,6 +11,9 @@ use crate::table::TableSchema;
 /// The only manifest format that this program knows.
 const FORMAT: u32 = 1;
 
+/// 11 hours: SQS keeps a message hidden for 12 at most, after which the job would run a second time.
+const MAX_SECONDS: u64 = 11 * 60 * 60;
+
 /// What `model.toml` says. [`Manifest::parse`] has checked it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -201,6 +204,9 @@ impl Manifest {
         if self.limits.max_rows == 0 || self.limits.max_input_bytes == 0 || self.limits.max_seconds == 0 {
             return Err("[limits] must not be zero".to_owned());
         }
+        if self.limits.max_seconds > MAX_SECONDS {
+            return Err(format!("[limits] max_seconds must be at most {MAX_SECONDS}"));
+        }
         for (name, param) in &self.params {
             param.check(name)?;
         }
@@ -281,6 +287,8 @@ output = '[{"prediction":"no"}]'
             ("max = 1.0", "max = -1.0"),
             ("labels = [\"no\", \"yes\"]", "labels = [\"no\", \"no\"]"),
             ("default = false", "default = 3"),
+            ("[engine]", "[limits]\nmax_seconds = 39601\n[engine]"),
+            ("[engine]", "[limits]\nmax_rows = 0\n[engine]"),
         ];
         let errors: Vec<String> = cases
             .iter()

@@ -56,7 +56,8 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
     /// The queue's visibility timeout, in seconds
-    #[arg(long, env = env::VISIBILITY_TIMEOUT_SECONDS, default_value_t = 720, value_name = "SECONDS")]
+    #[arg(long, env = env::VISIBILITY_TIMEOUT_SECONDS, default_value_t = 720, value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(5..=43_200))]
     visibility_timeout: u64,
     /// Look for lost messages this often, in seconds; 0 leaves that to another process
     #[arg(long, default_value_t = 3600, value_name = "SECONDS")]

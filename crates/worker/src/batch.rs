@@ -60,7 +60,8 @@ pub async fn limits_too_long(
         let limit = Duration::from_secs(published.manifest.limits.max_seconds);
         let rounds = batch.div_ceil(u32::try_from(parallel.max(1)).unwrap_or(u32::MAX));
         let (limit_s, timeout_s) = (limit.as_secs(), timeout.as_secs());
-        if limit + MARGIN > timeout {
+        // Something of the timeout is always gone when a job is looked at.
+        if limit + MARGIN >= timeout {
             let margin_s = MARGIN.as_secs();
             faults.push(format!(
                 "jobs of {name} are never begun: its limit of {limit_s} s and {margin_s} s to write down the answer do not \
@@ -77,8 +78,8 @@ pub async fn limits_too_long(
 }
 
 /// Runs a batch and returns the ids of the messages that must come back; all others may be acknowledged. It answers
-/// before `deadline`, whatever the jobs do, and nothing of it goes on after that but a model that does not stop (then
-/// [`Processor::wedged`] is cancelled, or will be by the next batch).
+/// before `deadline`, whatever the jobs do, and nothing of it goes on after that but a model that does not stop; then
+/// [`Processor::wedged`] is cancelled.
 pub async fn handle_batch(processor: &Processor, messages: &[BatchMessage], deadline: Instant) -> Vec<String> {
     let done = Mutex::new(BTreeSet::new());
     let run = async |at: usize| {

@@ -1,9 +1,11 @@
 //! The handler of the dead-letter queue: a job whose message was given up gets its outcome (J2), and the message a record.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cloud::{PutOptions, Queue, ReceiptHandle, StoreError};
+use futures::FutureExt;
 use jiff::Timestamp;
 use job::error::Code;
 use job::{Ending, JobId, Outcome, Problem, Ticket, Work, envelope, layout};
@@ -63,8 +65,10 @@ enum Fate {
     Over,
     /// Somebody still works on it.
     Alive,
-    /// It is recorded, for this reason.
-    GivenUp(Option<JobId>, String),
+    /// It names no job, for this reason.
+    NoJob(String),
+    /// A job that nobody works on any more, and its last error.
+    Lost(Box<Ticket>, Problem),
 }
 
 impl DeadLetters {
@@ -144,19 +148,46 @@ impl DeadLetters {
         left
     }
 
-    /// Ends what the message stands for, and records it.
     async fn handle(&self, message: &BatchMessage) -> Settled {
-        let given_up = match self.fates(message).await {
-            Ok(Some(given_up)) => given_up,
-            Ok(None) => return Settled::Later,
-            Err(fault) => {
+        // A panic in our own code is one message's as well (J5).
+        match AssertUnwindSafe(self.settle(message)).catch_unwind().await {
+            Ok(Ok(settled)) => settled,
+            Ok(Err(fault)) => {
                 fault.log(None, None);
-                return Settled::Later;
+                Settled::Later
             }
+            Err(_) => Settled::Later,
+        }
+    }
+
+    /// Records the message and ends what it stands for. In this order: once its job has an outcome, a repeat of this has
+    /// nothing left to say, so a record that was not written by then never would be.
+    async fn settle(&self, message: &BatchMessage) -> Result<Settled, Fault> {
+        let fates = match envelope::decode(&message.body) {
+            Ok(works) => self.fates(&works).await?,
+            Err(error) => vec![Fate::NoJob(error.to_string())],
         };
+        if fates.iter().any(|fate| matches!(fate, Fate::Alive)) {
+            return Ok(Settled::Later);
+        }
         // One record a message; of several jobs that one message stood for, it names the first.
-        let Some((job, reason)) = given_up.into_iter().next() else { return Settled::Done };
-        tracing::error!(message = message.id, job = job.map(tracing::field::display), "message given up: {reason}");
+        let given_up = fates.iter().find_map(|fate| match fate {
+            Fate::Over | Fate::Alive => None,
+            Fate::NoJob(reason) => Some((None, reason.clone())),
+            Fate::Lost(ticket, error) => Some((Some(ticket.job), error.to_string())),
+        });
+        if let Some((job, reason)) = given_up {
+            self.record(message, job, reason).await?;
+        }
+        for fate in fates {
+            if let Fate::Lost(ticket, error) = fate {
+                self.end(&ticket, error).await?;
+            }
+        }
+        Ok(Settled::Done)
+    }
+
+    async fn record(&self, message: &BatchMessage, job: Option<JobId>, reason: String) -> Result<(), Fault> {
         let record = DeadRecord {
             message_id: &message.id,
             body: &message.body,
@@ -169,31 +200,37 @@ impl DeadLetters {
         let body = serde_json::to_vec(&record).expect("a record of strings is JSON");
         let key = layout::dead_key(&message.id);
         let put = self.ledger.outbox.put(&key, body.into(), PutOptions::json_once());
-        match answer(patience::CALL, put).await {
-            // There already: an earlier delivery of this dead letter got as far.
-            Ok(Ok(_) | Err(StoreError::PreconditionFailed)) => Settled::Done,
-            failed => {
-                tracing::warn!(message = message.id, cause = ?failed, "a dead letter was not recorded");
-                Settled::Later
+        match answer(patience::CALL, put).await? {
+            Ok(_) => {
+                let job = job.map(tracing::field::display);
+                tracing::error!(message = message.id, job, "message given up: {}", record.reason);
+                Ok(())
             }
+            // There already: an earlier delivery of this dead letter got as far.
+            Err(StoreError::PreconditionFailed) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// Why each part of the message that needs it was given up; none if the message is to come back.
-    async fn fates(&self, message: &BatchMessage) -> Result<Option<Vec<(Option<JobId>, String)>>, Fault> {
-        let works = match envelope::decode(&message.body) {
-            Ok(works) => works,
-            Err(error) => return Ok(Some(vec![(None, error.to_string())])),
+    /// Ends the job as failed, if nobody else has ended it by now.
+    async fn end(&self, ticket: &Ticket, error: Problem) -> Result<(), Fault> {
+        let ending = Ending::Failed { error };
+        let outcome = match within(patience::CALL, self.ledger.end(ticket.job, ending)).await? {
+            Once::Written => within(patience::CALL, self.ledger.outcome(ticket.job)).await?,
+            Once::There(other) => Some(other),
         };
-        let mut given_up = Vec::new();
-        for work in &works {
-            match self.fate(work).await? {
-                Fate::Over => {}
-                Fate::Alive => return Ok(None),
-                Fate::GivenUp(job, reason) => given_up.push((job, reason)),
-            }
+        match outcome {
+            Some(outcome) => self.mirror(ticket, &outcome).await,
+            None => Ok(()),
         }
-        Ok(Some(given_up))
+    }
+
+    async fn fates(&self, works: &[Work]) -> Result<Vec<Fate>, Fault> {
+        let mut fates = Vec::with_capacity(works.len());
+        for work in works {
+            fates.push(self.fate(work).await?);
+        }
+        Ok(fates)
     }
 
     async fn fate(&self, work: &Work) -> Result<Fate, Fault> {
@@ -201,12 +238,12 @@ impl DeadLetters {
             Ok(ticket) => ticket,
             Err(Stop::Done(_) | Stop::Ended(..)) => return Ok(Fate::Over),
             Err(Stop::Later) => return Ok(Fate::Alive),
-            Err(Stop::Reject(reason)) => return Ok(Fate::GivenUp(None, reason.to_owned())),
+            Err(Stop::Reject(reason)) => return Ok(Fate::NoJob(reason.to_owned())),
             Err(Stop::Fault(fault)) => {
                 return match fault.class() {
                     Class::Transient => Err(fault),
                     // A ticket that only a newer program reads is that program's to act on; the sweep finds the job.
-                    Class::Permanent | Class::Unreadable => Ok(Fate::GivenUp(None, fault.to_string())),
+                    Class::Permanent | Class::Unreadable => Ok(Fate::NoJob(fault.to_string())),
                 };
             }
         };
@@ -237,16 +274,7 @@ impl DeadLetters {
         let error = progress.and_then(|progress| progress.last_error).unwrap_or_else(|| {
             Problem::new(Code::WorkerLost, "no attempt came to an end, and the queue gave the job's message up")
         });
-        let reason = error.to_string();
-        let ending = Ending::Failed { error };
-        let outcome = match within(patience::CALL, self.ledger.end(job, ending)).await? {
-            Once::Written => within(patience::CALL, self.ledger.outcome(job)).await?,
-            Once::There(other) => Some(other),
-        };
-        if let Some(outcome) = outcome {
-            self.mirror(&ticket, &outcome).await?;
-        }
-        Ok(Fate::GivenUp(Some(job), reason))
+        Ok(Fate::Lost(Box::new(ticket), error))
     }
 
     /// The ticket of the job that the message stands for. A dropped file that never got one gets it now, so that its
@@ -265,7 +293,7 @@ impl DeadLetters {
     }
 
     async fn mirror(&self, ticket: &Ticket, outcome: &Outcome) -> Result<(), Fault> {
-        match within(patience::TRANSFER, mirror::write(&*self.ledger.outbox, ticket, outcome)).await {
+        match within(patience::TRANSFER, mirror::write(&self.ledger, ticket, outcome)).await {
             // The outcome stands, and a mirror that can't be written is no reason to keep the message.
             Err(fault) if fault.class() != Class::Transient => {
                 fault.log(Some(ticket.job), None);

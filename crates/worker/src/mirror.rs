@@ -1,7 +1,10 @@
 //! The mirror of a dropped file: what came of it, found by the path that was dropped.
 //!
 //! Several versions of one file may be under way at once, in any order, and a redelivery may repeat any of this. So a
-//! mirror carries when its source was written, and a step on behalf of an older source leaves a newer one's alone.
+//! mirror carries when its source was written, and a step on behalf of an older source leaves a newer one's alone. Two
+//! things that does not cover: a delete has no condition, so it may hit what a newer version has just written; and the
+//! times are whole seconds. So whoever has changed something looks which version lies in the inbox, and if that one's job
+//! has ended, writes its mirror once more. (If it has not, its mirror is still to come.)
 
 use std::collections::BTreeMap;
 
@@ -9,7 +12,8 @@ use bytes::Bytes;
 use cloud::{Condition, GetOptions, ObjectMeta, ObjectStore, PutOptions, StoreError};
 use jiff::Timestamp;
 use job::layout::{MAX_KEY_BYTES, MirrorKeys};
-use job::{Ending, Input, Outcome, Sha256, StoredResult, Ticket};
+use job::{Ending, Input, JobId, Outcome, Sha256, StoredResult, Ticket};
+use ledger::Ledger;
 
 use crate::fault::Fault;
 
@@ -41,14 +45,41 @@ struct Mirror<'a> {
 
 /// Writes what `outcome` says beside what was dropped, and takes away what an earlier version left there. Does nothing for
 /// jobs that are no dropped file's, and for cancelled ones: nothing came of them.
-pub(crate) async fn write(outbox: &dyn ObjectStore, ticket: &Ticket, outcome: &Outcome) -> Result<(), Fault> {
-    let Input::Drop { key: source, path, etag, last_modified, .. } = &ticket.input else { return Ok(()) };
+pub(crate) async fn write(ledger: &Ledger, ticket: &Ticket, outcome: &Outcome) -> Result<(), Fault> {
+    let Input::Drop { key, .. } = &ticket.input else { return Ok(()) };
+    let mut written = ticket.job;
+    let mut changed = write_one(&*ledger.outbox, ticket, outcome).await?;
+    while changed && let Some((ticket, outcome)) = ended_newest(ledger, key).await? {
+        if ticket.job == written {
+            break;
+        }
+        written = ticket.job;
+        changed = write_one(&*ledger.outbox, &ticket, &outcome).await?;
+    }
+    Ok(())
+}
+
+/// The job of the version that lies in the inbox, if it has ended.
+async fn ended_newest(ledger: &Ledger, key: &str) -> Result<Option<(Ticket, Outcome)>, Fault> {
+    let meta = match ledger.inbox.head(key).await {
+        Ok(meta) => meta,
+        Err(StoreError::NotFound) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let job = JobId::for_dropped_file(ledger.inbox.bucket(), key, &meta.etag, meta.last_modified);
+    let (ticket, outcome) = tokio::try_join!(ledger.stored_ticket(job), ledger.outcome(job))?;
+    Ok(ticket.zip(outcome))
+}
+
+/// Does it for one version; whether it changed anything.
+async fn write_one(outbox: &dyn ObjectStore, ticket: &Ticket, outcome: &Outcome) -> Result<bool, Fault> {
+    let Input::Drop { key: source, path, etag, last_modified, .. } = &ticket.input else { return Ok(false) };
     let extension = match &outcome.ending {
         Ending::Succeeded { result: StoredResult::Object { extension, .. } } => extension,
         Ending::Succeeded { result: StoredResult::Inline(_) } | Ending::Failed { .. } | Ending::Expired { .. } => {
             "json"
         }
-        Ending::Cancelled => return Ok(()),
+        Ending::Cancelled => return Ok(false),
     };
     let keys = MirrorKeys::new(&ticket.model, path, extension);
     let result_prefix = keys.result.strip_suffix(extension).unwrap_or(&keys.result).to_owned();
@@ -58,7 +89,7 @@ pub(crate) async fn write(outbox: &dyn ObjectStore, ticket: &Ticket, outcome: &O
     };
     if key.len() > MAX_KEY_BYTES || keys.error.len() > MAX_KEY_BYTES {
         // The job failed for just that, and its outcome is where one reads it.
-        return Ok(());
+        return Ok(false);
     }
     let metadata = BTreeMap::from([
         (JOB.to_owned(), ticket.job.to_string()),
@@ -69,21 +100,21 @@ pub(crate) async fn write(outbox: &dyn ObjectStore, ticket: &Ticket, outcome: &O
     let mirror = Mirror { outbox, key, error_key: keys.error, result_prefix, modified: *last_modified, metadata };
 
     if mirror.siblings().await?.iter().any(|(_, meta)| mirror.is_older_than(meta)) {
-        return Ok(());
+        return Ok(false);
     }
     if !mirror.swap_in(&outcome.ending).await? {
-        return Ok(());
+        return Ok(false);
     }
     // Only after the write can it be seen whether somebody with a newer version came in between.
     let siblings = mirror.siblings().await?;
     if siblings.iter().any(|(_, meta)| mirror.is_older_than(meta)) {
         outbox.delete(&mirror.key).await?;
-        return Ok(());
+        return Ok(true);
     }
     for (key, _) in siblings {
         outbox.delete(&key).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 impl Mirror<'_> {

@@ -21,6 +21,9 @@ use crate::process::{Delivery, Processor, Verdict};
 const LONG_POLL: Duration = Duration::from_secs(20);
 /// SQS's largest receive.
 const MAX_RECEIVE: usize = 10;
+/// What a poll in flight gets to answer in when all else has ended: what it has received meanwhile would otherwise stay
+/// hidden for a visibility timeout.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
 /// How many suspects may wait for their turn before no more messages are taken.
 const MAX_WAITING: usize = 10;
 /// SQS hides a message for at most 12 hours after a receive; a minute of it is left for calls and clocks.
@@ -47,8 +50,8 @@ struct Shared {
     queue: Arc<dyn Queue>,
     /// Messages received before run one at a time, so that one that kills its worker kills few others.
     turn: Mutex<()>,
-    /// How many of them wait for their turn.
-    waiting: AtomicUsize,
+    /// How many of them there are: one has its turn, the others wait for theirs.
+    suspects: AtomicUsize,
     /// Nothing is begun any more.
     drain: CancellationToken,
     /// Nothing is carried on any more.
@@ -73,7 +76,7 @@ impl Worker {
             processor: self.processor.clone(),
             queue: self.processor.ledger().queue.clone(),
             turn: Mutex::new(()),
-            waiting: AtomicUsize::new(0),
+            suspects: AtomicUsize::new(0),
             drain: CancellationToken::new(),
             kill: CancellationToken::new(),
         });
@@ -81,7 +84,7 @@ impl Worker {
         let mut receiving: Option<Receiving> = None;
         let mut failures = 0;
         loop {
-            let waiting = shared.waiting.load(Ordering::Relaxed);
+            let waiting = shared.suspects.load(Ordering::Relaxed).saturating_sub(1);
             let active = messages.len().saturating_sub(waiting);
             let room = settings.parallel.max(1).saturating_sub(active).min(MAX_RECEIVE);
             if receiving.is_none() && room > 0 && waiting < MAX_WAITING {
@@ -113,17 +116,16 @@ impl Worker {
 
         shared.drain.cancel();
         let mut patience = Box::pin(sleep(settings.drain));
-        loop {
+        // Not the whole poll, which would hold the shutdown up for 20 s on a quiet queue.
+        let mut last_answer = Box::pin(sleep(LAST_ANSWER));
+        while !messages.is_empty() || (receiving.is_some() && !last_answer.is_elapsed()) {
             tokio::select! {
                 biased;
-                ended = messages.join_next() => match ended {
-                    Some(ended) => report(ended),
-                    // A poll without an answer is dropped: on a quiet queue it would hold the shutdown up for 20 s.
-                    None => break,
-                },
+                Some(ended) = messages.join_next() => report(ended),
                 () = &mut patience, if !shared.kill.is_cancelled() => shared.kill.cancel(),
                 // What still comes in is handed back by the tasks, since nothing is begun any more.
                 received = kept(&mut receiving) => shared.spawn_all(received.unwrap_or_default(), &mut messages),
+                () = &mut last_answer, if !last_answer.is_elapsed() => {}
             }
         }
         if self.processor.wedged().is_cancelled() { Err(WorkerError::Wedged) } else { Ok(()) }
@@ -166,16 +168,14 @@ impl Shared {
     fn spawn_all(self: &Arc<Self>, mut received: Vec<Message>, messages: &mut JoinSet<()>) {
         received.sort_by_key(|message| message.receive_count);
         for message in received {
-            if is_suspect(message.receive_count) {
-                // Counted here, so that the next look at the room for others sees it.
-                self.waiting.fetch_add(1, Ordering::Relaxed);
-            }
-            messages.spawn(self.clone().message(message));
+            // Counted here, so that the next look at the room for others sees it.
+            let suspect = is_suspect(message.receive_count).then(|| Suspect::of(self));
+            messages.spawn(self.clone().message(message, suspect));
         }
     }
 
     /// One message from its receive to its end.
-    async fn message(self: Arc<Self>, message: Message) {
+    async fn message(self: Arc<Self>, message: Message, _counted: Option<Suspect>) {
         let received = Instant::now();
         let verdict = tokio::select! {
             biased;
@@ -206,7 +206,6 @@ impl Shared {
     /// Runs what the message asks for, if it is not too late to begin.
     async fn work(&self, message: &Message) -> Option<Verdict> {
         let _turn = if is_suspect(message.receive_count) {
-            let _waiting = Waiting(&self.waiting);
             tokio::select! {
                 biased;
                 () = self.drain.cancelled() => return None,
@@ -225,28 +224,41 @@ impl Shared {
     /// Prolongs the message's visibility timeout as long as SQS allows. Never ends.
     async fn keep_hidden(&self, message: &Message, received: Instant) {
         let visibility = self.processor.settings().visibility_timeout;
+        let period = visibility / 3;
+        let mut pause = period;
         loop {
-            sleep(visibility / 3).await;
+            sleep(pause).await;
             let left = MAX_HIDDEN.saturating_sub(received.elapsed());
             if left.is_zero() {
                 return pending().await;
             }
-            match answer(QUEUE_CALL, self.queue.change_visibility(&message.receipt, visibility.min(left))).await {
-                Ok(Ok(())) => {}
+            let prolong = self.queue.change_visibility(&message.receipt, visibility.min(left));
+            pause = match answer(QUEUE_CALL.min(period), prolong).await {
+                Ok(Ok(())) => period,
                 // Somebody else has it by now. The job goes on: whoever ends it first wins.
                 Ok(Err(QueueError::StaleReceipt)) => return pending().await,
-                Ok(Err(error)) => tracing::debug!(message = message.id.0, "a heartbeat failed: {error}"),
-                Err(slow) => tracing::debug!(message = message.id.0, "a heartbeat failed: {slow}"),
-            }
+                // Soon again, so that several tries fit into what is left of the timeout.
+                failed => {
+                    tracing::debug!(message = message.id.0, cause = ?failed, "a heartbeat failed");
+                    period / 4
+                }
+            };
         }
     }
 }
 
-/// Counts a waiting suspect as long as it lives; it was counted in when it was received.
-struct Waiting<'a>(&'a AtomicUsize);
+/// Counts a suspect from its receive to its end.
+struct Suspect(Arc<Shared>);
 
-impl Drop for Waiting<'_> {
+impl Suspect {
+    fn of(shared: &Arc<Shared>) -> Self {
+        shared.suspects.fetch_add(1, Ordering::Relaxed);
+        Self(shared.clone())
+    }
+}
+
+impl Drop for Suspect {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.suspects.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -150,20 +150,20 @@ impl Processor {
     }
 
     async fn stopped(&self, job: Option<JobId>, delivery: &Delivery, stop: Stop) -> Verdict {
-        let job = job.map(tracing::field::display);
+        let shown = job.map(tracing::field::display);
         match stop {
             Stop::Done(reason) => {
-                tracing::info!(job, "nothing to do: {reason}");
+                tracing::info!(job = shown, "nothing to do: {reason}");
                 Verdict::Done
             }
             Stop::Reject(reason) => {
-                tracing::warn!(job, receive_count = delivery.receive_count, "not taken: {reason}");
+                tracing::warn!(job = shown, receive_count = delivery.receive_count, "not taken: {reason}");
                 Verdict::Reject
             }
             Stop::Later => Verdict::RetryAfter(Duration::ZERO),
             Stop::Ended(ticket, outcome) => self.finish(&ticket, &outcome, delivery).await,
             Stop::Fault(fault) => {
-                fault.log(None, None);
+                fault.log(job, None);
                 match fault.class() {
                     Class::Transient => Verdict::RetryAfter(self.backoff(delivery.receive_count)),
                     // Without a ticket there is no job that could fail.

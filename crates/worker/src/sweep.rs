@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::Fault;
+use crate::mirror;
 use crate::patience::{self, answer, within};
 use crate::settings::Settings;
 
@@ -104,7 +105,11 @@ impl Sweep {
                 report.faults += 1;
             }
         }
-        tracing::info!(?report, "swept");
+        if report == (SweepReport { open: report.open, ..SweepReport::default() }) {
+            tracing::debug!(?report, "swept");
+        } else {
+            tracing::info!(?report, "swept");
+        }
         report
     }
 
@@ -151,6 +156,9 @@ impl Sweep {
             let now = self.ledger.clock.now();
             let silent = |beat| now.duration_since(beat).unsigned_abs() > self.silence();
             if sight.state == State::Expired {
+                if let Some(outcome) = &sight.outcome {
+                    within(patience::TRANSFER, mirror::write(&self.ledger, &ticket, outcome)).await?;
+                }
                 return Ok(Found::Expired);
             }
             if sight.outcome.is_none() && sight.progress.is_some_and(|progress| silent(progress.beat_at)) {

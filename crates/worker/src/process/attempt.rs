@@ -34,6 +34,8 @@ pub(super) struct Attempt<'a> {
     pub(super) delivery: &'a Delivery,
     pub(super) ticket: Ticket,
     pub(super) message_etag: Option<ETag>,
+    /// Whether an attempt before this one left a record, and so had the input or looked for it.
+    pub(super) begun_before: bool,
     pub(super) id: AttemptId,
     pub(super) started_at: Timestamp,
     pub(super) control: Arc<Control>,
@@ -57,6 +59,7 @@ impl<'a> Ticketed<'a> {
             delivery,
             ticket,
             message_etag,
+            begun_before: before.is_some(),
             id: processor.ledger.entropy.attempt_id(),
             started_at: processor.ledger.clock.now(),
             control: Arc::default(),

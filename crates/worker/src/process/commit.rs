@@ -57,7 +57,7 @@ impl Committed<'_> {
 impl Processor {
     /// What follows from an outcome, whoever wrote it and however often it is seen: a dropped file gets its mirror.
     pub(super) async fn finish(&self, ticket: &Ticket, outcome: &Outcome, delivery: &Delivery) -> Verdict {
-        let Err(fault) = within(patience::TRANSFER, mirror::write(&*self.ledger.outbox, ticket, outcome)).await else {
+        let Err(fault) = within(patience::TRANSFER, mirror::write(&self.ledger, ticket, outcome)).await else {
             return Verdict::Done;
         };
         fault.log(Some(ticket.job), None);

@@ -48,6 +48,8 @@ impl Attempt<'_> {
         let inbox = &self.processor.ledger.inbox;
         match answer(patience::CALL, inbox.head(key)).await? {
             Ok(meta) => Ok(meta.etag),
+            // No deadline ends a job that has begun, so it must not be left to an upload that may never come.
+            Err(StoreError::NotFound) if self.begun_before => Err(gone().into()),
             // Its own event will come with it.
             Err(StoreError::NotFound) => Err(Stop::Done("its input is not uploaded yet")),
             Err(error) => Err(error.into()),
@@ -61,7 +63,7 @@ impl Attempt<'_> {
         let object = answer(patience::TRANSFER, inbox.get(key, options)).await?;
         match object {
             Ok(object) => Ok(object.body),
-            Err(StoreError::NotFound) => Err(Fault::refused(Code::InputGone, "it was there when the job was made")),
+            Err(StoreError::NotFound) => Err(gone()),
             Err(StoreError::PreconditionFailed) => Err(Fault::refused(
                 Code::InputReplaced,
                 "the job runs on the version that it was made for, or not at all",
@@ -72,6 +74,10 @@ impl Attempt<'_> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn gone() -> Fault {
+    Fault::refused(Code::InputGone, "it was there when the job was made")
 }
 
 fn check_announced(body: &Bytes, size_bytes: u64, sha256: Option<Sha256>) -> Result<(), Fault> {

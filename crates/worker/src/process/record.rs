@@ -5,8 +5,10 @@ use job::documents::V1;
 use job::id::ETag;
 use job::{Problem, Progress};
 use ledger::{Ledger, LedgerError};
+use tokio::time::sleep;
 
 use super::attempt::Attempt;
+use crate::patience::backoff;
 
 /// What this attempt says of itself. It writes over what it found when it started, then over its own versions only; once
 /// another attempt has written, it writes no more.
@@ -48,8 +50,14 @@ impl<'a> Record<'a> {
     pub(super) async fn fail(&mut self, error: Problem) -> Result<u32, LedgerError> {
         self.now.failures += 1;
         self.now.last_error = Some(error);
-        self.write().await?;
-        Ok(self.now.failures)
+        // Unlike a beat this must not get lost, nor meet a beat of ours that is still on its way and give up.
+        for nth in [1, 2] {
+            match self.write().await {
+                Err(error) if error.is_transient() => sleep(backoff(nth, &*self.ledger.entropy)).await,
+                done => return done.map(|()| self.now.failures),
+            }
+        }
+        self.write().await.map(|()| self.now.failures)
     }
 
     async fn write(&mut self) -> Result<(), LedgerError> {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,6 +24,7 @@ use ledger::Ledger;
 use registry::Registry;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker::pool::{Call, CallError, Load, LoadFault};
@@ -88,8 +90,9 @@ impl Bench {
         let (inbox, models) = (store("inbox"), store("models"));
         let outbox = Arc::new(WholeResults {
             store: store("outbox"),
-            down: AtomicBool::new(false),
+            down: Mutex::default(),
             lost_answers: AtomicU64::new(0),
+            delete_gate: Mutex::default(),
         });
         let config = QueueConfig { visibility_timeout: VISIBILITY, max_receive_count, ..QueueConfig::default() };
         let dead = Arc::new(MemoryQueue::new(QueueConfig::default(), clock.clone(), None));
@@ -317,10 +320,12 @@ impl Model for Fake {
 /// It can be made to fail as S3 does: a failed write may have happened.
 pub struct WholeResults {
     store: Arc<MemoryObjectStore>,
-    /// No write happens.
-    pub down: AtomicBool,
+    /// No write under this prefix happens.
+    pub down: Mutex<Option<&'static str>>,
     /// So many writes happen and say that they did not.
     pub lost_answers: AtomicU64,
+    /// The next delete waits for this before it happens.
+    pub delete_gate: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl fmt::Debug for WholeResults {
@@ -344,7 +349,7 @@ impl ObjectStore for WholeResults {
             }
         }
         let unavailable = || StoreError::Unavailable("as the test asks".into());
-        if self.down.load(Ordering::Relaxed) {
+        if self.down.lock().unwrap().is_some_and(|prefix| key.starts_with(prefix)) {
             return Err(unavailable());
         }
         let etag = self.store.put(key, body, options).await?;
@@ -363,6 +368,10 @@ impl ObjectStore for WholeResults {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        let gate = self.delete_gate.lock().unwrap().take();
+        if let Some(gate) = gate {
+            gate.await.unwrap();
+        }
         self.store.delete(key).await
     }
 

@@ -2,12 +2,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cloud::ObjectStore;
-use job::layout;
+use job::envelope::{ObjectVersion, Order};
+use job::{Message, Work, layout};
 use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use worker::Verdict;
+use worker::{BatchMessage, Verdict};
 
-use crate::bench::{Bench, answer, code};
+use crate::bench::{Bench, answer, code, first, put};
 
 #[tokio::test(start_paused = true)]
 async fn j2_a_job_whose_worker_dies_is_run_by_another() {
@@ -117,14 +120,65 @@ async fn a_dead_letter_that_names_no_job_gets_a_record_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_letter_whose_record_could_not_be_written_gets_it_later() {
+    let bench = Bench::new().await;
+    let ticket = bench.inline(1, "1").await;
+    let body = Message::new(Order::Run { job: ticket.job, etag: None }).to_body();
+    let batch = [BatchMessage { id: "a".into(), receipt: None, body, receive_count: 11, sent_at: None }];
+    let deadline = Instant::now() + Duration::from_secs(120);
+    *bench.outbox.down.lock().unwrap() = Some(layout::DEAD);
+    assert_eq!(bench.dead_letters().handle_batch(&batch, deadline).await, ["a"]);
+    *bench.outbox.down.lock().unwrap() = None;
+    assert_eq!(bench.dead_letters().handle_batch(&batch, deadline).await, [""; 0]);
+    assert!(bench.text("dead/a.json").await.unwrap().contains("worker_lost"));
+    assert_eq!(code(&bench.ended(ticket.job).await), "worker_lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn j5_a_panic_over_one_dead_letter_harms_no_other() {
+    let bench = Bench::new().await;
+    put(&*bench.inbox, "drop/m/x", "[1]").await;
+    let (bucket, key) = ("inbox".to_owned(), "drop/m/x".to_owned());
+    let file = ObjectVersion { bucket, key, etag: None, size_bytes: None };
+    assert_eq!(bench.processor().process(&Work::Dropped(file.clone()), &first()).await, Verdict::Done);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    // The next version's failure takes the place of that result, whose deletion panics.
+    put(&*bench.inbox, "drop/m/x", "[2]").await;
+    *bench.outbox.delete_gate.lock().unwrap() = Some(oneshot::channel().1);
+    let other = bench.inline(1, "1").await.job;
+    let letter = |id: &str, order| {
+        let body = Message::new(order).to_body();
+        BatchMessage { id: id.into(), receipt: None, body, receive_count: 11, sent_at: None }
+    };
+    let batch = [letter("a", Order::Dropped(file)), letter("b", Order::Run { job: other, etag: None })];
+    let deadline = Instant::now() + Duration::from_secs(120);
+    assert_eq!(bench.dead_letters().handle_batch(&batch, deadline).await, ["a"]);
+    assert_eq!(code(&bench.ended(other).await), "worker_lost");
+    assert_eq!(bench.dead_letters().handle_batch(&batch, deadline).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn j6_a_failure_counts_although_its_first_record_was_refused() {
+    let bench = Bench::new().await;
+    let job = bench.inline(1, r#"{"do":"panic"}"#).await.job;
+    *bench.outbox.down.lock().unwrap() = Some("jobs/");
+    let recovery = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        *bench.outbox.down.lock().unwrap() = None;
+    };
+    tokio::join!(bench.run_once(job, None), recovery);
+    assert_eq!(bench.ledger.progress(job).await.unwrap().unwrap().0.failures, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_of_the_storage_costs_no_job() {
     let bench = Bench::new().await;
     let job = bench.submit(1, "1").await;
-    bench.outbox.down.store(true, Ordering::Relaxed);
+    *bench.outbox.down.lock().unwrap() = Some("");
     let running = bench.start();
     bench.begun(2).await;
     assert!(bench.ledger.progress(job).await.unwrap().is_none(), "not even the failure could be recorded");
-    bench.outbox.down.store(false, Ordering::Relaxed);
+    *bench.outbox.down.lock().unwrap() = None;
     assert_eq!(code(&bench.ended(job).await), "succeeded");
     running.stop().await.unwrap();
 }

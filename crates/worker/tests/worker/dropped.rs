@@ -5,6 +5,7 @@ use cloud::{ObjectStore, PutOptions};
 use job::envelope::ObjectVersion;
 use job::id::ETag;
 use job::{JobId, Work};
+use tokio::sync::oneshot;
 use worker::Verdict;
 
 use crate::bench::{Bench, code, first, put};
@@ -117,6 +118,42 @@ async fn the_newest_version_s_mirror_stands() {
     // A late redelivery of the older one's own message finds the newer one there, and leaves it.
     assert_eq!(bench.run_once(first_job, None).await, Verdict::Done);
     assert_eq!(mirrors(&bench).await, ["mirror/m/x.error.json"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_hits_a_newer_version_s_mirror_is_made_good() {
+    let bench = Bench::new().await;
+    put(&*bench.inbox, "drop/m/x", "").await;
+    assert_eq!(process(&bench, "drop/m/x", None).await, Verdict::Done);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    // The second version succeeds, and is about to delete the first one's error when the third one fails in its turn.
+    put(&*bench.inbox, "drop/m/x", "[1]").await;
+    let (open, gate) = oneshot::channel();
+    *bench.outbox.delete_gate.lock().unwrap() = Some(gate);
+    let third = async {
+        while bench.outbox.delete_gate.lock().unwrap().is_some() {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        put(&*bench.inbox, "drop/m/x", "").await;
+        assert_eq!(process(&bench, "drop/m/x", None).await, Verdict::Done);
+        assert_eq!(mirrors(&bench).await, ["mirror/m/x.error.json"]);
+        open.send(()).unwrap();
+    };
+    let (second, ()) = tokio::join!(process(&bench, "drop/m/x", None), third);
+    assert_eq!(second, Verdict::Done);
+    assert_eq!(mirrors(&bench).await, ["mirror/m/x.error.json"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_versions_of_one_second_the_later_one_s_mirror_stands() {
+    let bench = Bench::new().await;
+    put(&*bench.inbox, "drop/m/x", "[1]").await;
+    let first_job = id(&bench, "drop/m/x").await;
+    assert_eq!(process(&bench, "drop/m/x", None).await, Verdict::Done);
+    put(&*bench.inbox, "drop/m/x", "[2]").await;
+    assert_eq!(process(&bench, "drop/m/x", None).await, Verdict::Done);
+    assert_eq!(bench.run_once(first_job, None).await, Verdict::Done);
+    assert_eq!(bench.text("mirror/m/x.result.json").await.unwrap(), "[2]");
 }
 
 #[tokio::test(start_paused = true)]

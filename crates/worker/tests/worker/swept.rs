@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use cloud::Queue;
-use job::{Ending, JobId};
+use cloud::{ObjectStore, Queue};
+use job::{Ending, Input, JobId};
 use worker::SweepReport;
 
 use crate::bench::{Bench, code, put};
@@ -50,6 +50,19 @@ async fn what_has_expired_is_ended_by_the_sweep() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dropped_file_whose_job_has_expired_gets_its_mirror() {
+    let bench = Bench::new().await;
+    let etag = put(&*bench.inbox, "drop/m/x", "[1]").await;
+    let last_modified = bench.inbox.head("drop/m/x").await.unwrap().last_modified;
+    let (key, path) = ("drop/m/x".into(), "x".into());
+    // Its first attempt wrote the ticket and no more, and its message is lost.
+    bench.ticket(1, Input::Drop { key, path, etag, size_bytes: 3, content_type: None, last_modified }).await;
+    tokio::time::advance(Duration::from_secs(86_401)).await;
+    assert_eq!(bench.sweep().sweep_once().await.expired, 1);
+    assert!(bench.text("mirror/m/x.error.json").await.unwrap().contains("queue_expired"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn j2_a_begun_job_whose_message_is_lost_is_found_by_its_silence() {
     let bench = Bench::new().await;
     let job = bench.submit(1, r#"{"do":"sleep","ms":10000}"#).await;
@@ -64,6 +77,26 @@ async fn j2_a_begun_job_whose_message_is_lost_is_found_by_its_silence() {
     assert_eq!(report, SweepReport { open: 1, silent: 1, ..SweepReport::default() });
     let running = bench.start();
     assert_eq!(code(&bench.ended(job).await), "succeeded");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn j2_a_begun_job_whose_message_and_input_are_lost_fails() {
+    let bench = Bench::new().await;
+    let input = r#"{"do":"sleep","ms":10000}"#;
+    let (job, key) = bench.awaiting(1, input).await;
+    put(&*bench.inbox, &key, input).await;
+    let running = bench.start();
+    bench.begun(1).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    running.crash().await;
+    bench.inbox.delete(&key).await.unwrap();
+    tokio::time::advance(bench.settings.visibility_timeout).await;
+    lose_messages(&bench).await;
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    assert_eq!(bench.sweep().sweep_once().await.silent, 1);
+    let running = bench.start();
+    assert_eq!(code(&bench.ended(job).await), "input_gone");
     running.stop().await.unwrap();
 }
 
