@@ -3,13 +3,16 @@
 //! - [`Model`] is the one trait that everything else calls; [`load()`] makes one from a bundle's manifest and files, and
 //!   [`draft()`] makes a manifest from a trained model's file.
 //! - [`xgboost`] reads XGBoost's native model files, JSON and UBJ, and predicts with XGBoost's own arithmetic, bit for bit.
-//! - [`trees`] is the engine under it: forests of decision trees walked over order-preserving integer keys.
-//! - [`math`] has the one `exp` and `ln` that make a prediction the same bits on every platform.
+//! - [`sklearn`] reads scikit-learn's forests and boosted trees, exported as JSON, and predicts as scikit-learn does.
+//! - [`trees`] is the engine under both: forests of decision trees walked over order-preserving integer keys.
+//! - [`math`] has the `exp` and `ln` that make a prediction the same bits on every platform.
 
 pub mod draft;
+mod engine;
 mod load;
 pub mod math;
 pub mod model;
+pub mod sklearn;
 mod table_model;
 pub mod trees;
 pub mod xgboost;
