@@ -69,6 +69,8 @@ pub enum ModelFormat {
     Xgboost,
     /// Trees of a scikit-learn estimator as `models/train/export_sklearn.py` writes them.
     SklearnTrees,
+    /// LightGBM's own text model (`Booster.save_model`).
+    Lightgbm,
 }
 
 /// What a model takes.

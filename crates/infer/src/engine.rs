@@ -2,6 +2,7 @@
 
 use bundle::{Manifest, ModelFormat};
 
+use crate::lightgbm::{self, LightGbmModel};
 use crate::model::{LoadError, Model};
 use crate::sklearn::{self, SklearnModel};
 use crate::table_model::{self, Facts, TableEngine};
@@ -12,13 +13,15 @@ pub(crate) enum Engine {
     Xgboost(XgbModel),
     SklearnSingle(SklearnModel<f32>),
     SklearnDouble(SklearnModel<f64>),
+    Lightgbm(LightGbmModel),
 }
 
 /// What is wrong with a file that has the signs of no known format.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "neither an XGBoost model in JSON or UBJ (`save_model` with a name that ends in .json or .ubj writes one) nor \
-     scikit-learn trees as models/train/export_sklearn.py writes them; pickles are never read"
+    "neither an XGBoost model in JSON or UBJ (`save_model` with a name that ends in .json or .ubj writes one), nor LightGBM's \
+     text (`booster.save_model` writes it), nor scikit-learn trees as models/train/export_sklearn.py writes them; \
+     pickles are never read"
 )]
 struct NotAModel;
 
@@ -27,7 +30,24 @@ pub(crate) type ReadError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The format that the file's first bytes promise.
 pub(crate) fn recognise(bytes: &[u8]) -> ModelFormat {
-    if sklearn::is_model(bytes) { ModelFormat::SklearnTrees } else { ModelFormat::Xgboost }
+    if sklearn::is_model(bytes) {
+        ModelFormat::SklearnTrees
+    } else if lightgbm::is_model(bytes) {
+        ModelFormat::Lightgbm
+    } else {
+        ModelFormat::Xgboost
+    }
+}
+
+/// The name that a model file of this content usually has.
+#[must_use]
+pub fn file_name(bytes: &[u8]) -> &'static str {
+    match recognise(bytes) {
+        ModelFormat::Lightgbm => "model.txt",
+        // UBJ cannot be text: its strings carry binary lengths.
+        ModelFormat::Xgboost if std::str::from_utf8(bytes).is_err() => "model.ubj",
+        ModelFormat::Xgboost | ModelFormat::SklearnTrees => "model.json",
+    }
 }
 
 impl Engine {
@@ -42,6 +62,7 @@ impl Engine {
                 sklearn::AnyModel::Single(model) => Self::SklearnSingle(model),
                 sklearn::AnyModel::Double(model) => Self::SklearnDouble(model),
             },
+            ModelFormat::Lightgbm => Self::Lightgbm(lightgbm::load(bytes)?),
         })
     }
 
@@ -50,6 +71,7 @@ impl Engine {
             Self::Xgboost(model) => model.facts(),
             Self::SklearnSingle(model) => model.facts(),
             Self::SklearnDouble(model) => model.facts(),
+            Self::Lightgbm(model) => model.facts(),
         }
     }
 
@@ -58,6 +80,7 @@ impl Engine {
             Self::Xgboost(model) => table_model::model(manifest, file_bytes, model),
             Self::SklearnSingle(model) => table_model::model(manifest, file_bytes, model),
             Self::SklearnDouble(model) => table_model::model(manifest, file_bytes, model),
+            Self::Lightgbm(model) => table_model::model(manifest, file_bytes, model),
         }
     }
 }

@@ -12,7 +12,7 @@ pub fn load<B: AsRef<[u8]>>(manifest: &Manifest, files: &HashMap<String, B>) -> 
     let file = &manifest.engine.file;
     let bytes = files.get(file).ok_or_else(|| LoadError::FileMissing(file.clone()))?.as_ref();
     match manifest.engine.format {
-        format @ (ModelFormat::Xgboost | ModelFormat::SklearnTrees) => {
+        format @ (ModelFormat::Xgboost | ModelFormat::SklearnTrees | ModelFormat::Lightgbm) => {
             let read = Engine::read(format, bytes);
             let engine = read.map_err(|source| LoadError::Engine { file: file.clone(), source })?;
             engine.into_model(manifest, bytes.len())

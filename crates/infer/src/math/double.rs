@@ -199,13 +199,13 @@ pub fn exp(x: f64) -> f64 {
     f64::MIN_POSITIVE * y
 }
 
-/// The logistic function as SciPy's `expit` and LightGBM's `binary` objective take it.
+/// The logistic function as SciPy's `expit` takes it.
 #[must_use]
 pub fn expit(x: f64) -> f64 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// Exponents over their sum, in place.
+/// Exponents over their sum, in place, step by step as LightGBM does.
 pub fn softmax(values: &mut [f64]) {
     let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let mut sum = 0.0;
