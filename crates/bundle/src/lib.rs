@@ -13,4 +13,4 @@ pub mod table;
 pub use input_error::InputError;
 pub use manifest::{Engine, Golden, Limits, Manifest, ManifestError, ModelFormat, Output, digest};
 pub use params::{Param, ParamKind, Params};
-pub use table::{Column, ColumnKind, Shape, Table, TableSchema};
+pub use table::{Column, ColumnKind, Number, Precision, Shape, Table, TableSchema};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
 use crate::params::{Param, Params};
-use crate::table::TableSchema;
+use crate::table::{Precision, TableSchema};
 
 /// The only manifest format that this program knows.
 const FORMAT: u32 = 1;
@@ -70,6 +70,10 @@ pub struct Engine {
 pub enum ModelFormat {
     /// XGBoost's own model file, JSON or UBJSON (`Booster.save_model`); the file itself tells which.
     Xgboost,
+    /// Trees of a scikit-learn estimator as `models/train/export_sklearn.py` writes them.
+    SklearnTrees,
+    /// LightGBM's own text model (`Booster.save_model`).
+    Lightgbm,
 }
 
 /// What a model takes.
@@ -221,7 +225,10 @@ impl Manifest {
     /// Checks an input as the worker will, without running it.
     pub fn check_input(&self, bytes: &[u8]) -> Result<(), crate::InputError> {
         let Input::Table(schema) = &self.input;
-        Table::from_json(schema, self.limits.max_rows, bytes).map(drop)
+        match schema.precision {
+            Precision::Single => Table::<f32>::from_json(schema, self.limits.max_rows, bytes).map(drop),
+            Precision::Double => Table::<f64>::from_json(schema, self.limits.max_rows, bytes).map(drop),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,28 @@ use crate::InputError;
 pub struct TableSchema {
     /// In the order in which the model takes them.
     pub columns: Vec<Column>,
+    /// What the model computes with; numbers beyond it are refused.
+    #[serde(default, skip_serializing_if = "Precision::is_single")]
+    pub precision: Precision,
+}
+
+/// The floats that a model's inputs become.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    Single,
+    /// 64 bits.
+    Double,
+}
+
+impl Precision {
+    // serde passes a reference.
+    #[expect(clippy::trivially_copy_pass_by_ref)]
+    fn is_single(&self) -> bool {
+        *self == Self::Single
+    }
 }
 
 /// One column.
@@ -51,7 +74,7 @@ fn yes() -> bool {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ColumnKind {
-    /// Any number that a 32-bit float can hold.
+    /// Any number within the range of the table's [`Precision`].
     #[default]
     Number,
     /// A whole one.
@@ -90,20 +113,57 @@ pub enum Shape {
     Single,
 }
 
-/// A checked table.
+/// What a table's numbers are read into: f32 or f64.
+pub trait Number: sealed::Sealed + Copy {
+    /// What stands for a missing value.
+    const MISSING: Self;
+
+    /// The nearest number, if the value is within range.
+    fn nearest(value: f64) -> Option<Self>;
+
+    /// Its range's name, for [`InputError`]s.
+    const NAME: &'static str;
+}
+
+impl Number for f32 {
+    const MISSING: Self = Self::NAN;
+    const NAME: &'static str = "32-bit float";
+
+    fn nearest(value: f64) -> Option<Self> {
+        let narrow = value as Self;
+        narrow.is_finite().then_some(narrow)
+    }
+}
+
+impl Number for f64 {
+    const MISSING: Self = Self::NAN;
+    const NAME: &'static str = "64-bit float";
+
+    fn nearest(value: f64) -> Option<Self> {
+        value.is_finite().then_some(value)
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+/// A checked table, of f32 or of f64 as the model needs it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Table {
+pub struct Table<T = f32> {
     /// Row-major, `rows × columns` in the schema's order; NaN is a missing value.
-    pub values: Vec<f32>,
+    pub values: Vec<T>,
     /// How many rows.
     pub rows: usize,
     /// Whether the answer is a list.
     pub shape: Shape,
 }
 
-impl Table {
-    /// Reads a table of at most `max_rows` rows. Numbers are read as the nearest f64 and then rounded to f32, which is
-    /// what XGBoost makes of a float64 frame.
+impl<T: Number> Table<T> {
+    /// Reads a table of at most `max_rows` rows. Numbers are read as the nearest f64 and then, for f32, rounded once more,
+    /// which is what XGBoost and scikit-learn make of a float64 frame.
     pub fn from_json(schema: &TableSchema, max_rows: usize, bytes: &[u8]) -> Result<Self, InputError> {
         // Some editors put a byte order mark in front; RFC 8259 lets a reader ignore it.
         let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
@@ -131,16 +191,16 @@ impl Table {
     }
 }
 
-struct Reader<'a> {
+struct Reader<'a, T> {
     schema: &'a TableSchema,
     max_rows: usize,
     index: HashMap<&'a str, usize>,
-    values: Vec<f32>,
+    values: Vec<T>,
     rows: usize,
     too_many: bool,
 }
 
-impl<'a> Reader<'a> {
+impl<'a, T: Number> Reader<'a, T> {
     fn deserialize_table<'de, D: Deserializer<'de>>(&mut self, json: D) -> Result<Shape, D::Error> {
         json.deserialize_any(TableVisitor(self))
     }
@@ -154,9 +214,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-struct TableVisitor<'r, 'a>(&'r mut Reader<'a>);
+struct TableVisitor<'r, 'a, T>(&'r mut Reader<'a, T>);
 
-impl<'de> Visitor<'de> for TableVisitor<'_, '_> {
+impl<'de, T: Number> Visitor<'de> for TableVisitor<'_, '_, T> {
     type Value = Shape;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -179,22 +239,22 @@ impl<'de> Visitor<'de> for TableVisitor<'_, '_> {
     }
 }
 
-struct RowSeed<'r, 'a>(&'r mut Reader<'a>);
+struct RowSeed<'r, 'a, T>(&'r mut Reader<'a, T>);
 
-impl<'de> DeserializeSeed<'de> for RowSeed<'_, '_> {
+impl<'de, T: Number> DeserializeSeed<'de> for RowSeed<'_, '_, T> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
         json.deserialize_any(self)
     }
 }
 
-impl RowSeed<'_, '_> {
+impl<T> RowSeed<'_, '_, T> {
     fn not_a_row<E: Error>(&self, what: &str) -> E {
         E::custom(format_args!("row {} must be an object of named columns, not {what}", self.0.rows + 1))
     }
 }
 
-impl<'de> Visitor<'de> for RowSeed<'_, '_> {
+impl<'de, T: Number> Visitor<'de> for RowSeed<'_, '_, T> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -210,7 +270,7 @@ impl<'de> Visitor<'de> for RowSeed<'_, '_> {
         }
         let width = reader.schema.columns.len();
         let start = reader.values.len();
-        reader.values.resize(start + width, f32::NAN);
+        reader.values.resize(start + width, T::MISSING);
         // A bit a column; wide tables are rare and a row is short.
         let mut seen = vec![false; width];
         let mut expected = 0;
@@ -225,7 +285,7 @@ impl<'de> Visitor<'de> for RowSeed<'_, '_> {
                 return Err(A::Error::custom(format_args!("row {row} has the column {} twice", quote(&name))));
             }
             let column = &reader.schema.columns[at];
-            reader.values[start + at] = cells.next_value_seed(Cell { column, row })?;
+            reader.values[start + at] = cells.next_value_seed(Cell { column, row, number: PhantomData })?;
             expected = at + 1;
         }
         let missing: Vec<String> = seen
@@ -267,12 +327,13 @@ impl<'de> Visitor<'de> for RowSeed<'_, '_> {
     }
 }
 
-struct Cell<'a> {
+struct Cell<'a, T> {
     column: &'a Column,
     row: usize,
+    number: PhantomData<T>,
 }
 
-impl Cell<'_> {
+impl<T: Number> Cell<'_, T> {
     fn fault<E: Error>(&self, why: fmt::Arguments<'_>) -> E {
         E::custom(format_args!("row {}, column {}: {why}", self.row, quote(&self.column.name)))
     }
@@ -286,7 +347,7 @@ impl Cell<'_> {
         self.fault(format_args!("{kind}{or_null} was expected, not {what}"))
     }
 
-    fn number<E: Error>(self, value: f64) -> Result<f32, E> {
+    fn number<E: Error>(self, value: f64) -> Result<T, E> {
         if self.column.kind == ColumnKind::Integer && value.fract() != 0.0 {
             return Err(self.wrong("a fraction"));
         }
@@ -296,51 +357,46 @@ impl Cell<'_> {
         if let Some(max) = self.column.max.filter(|max| value > *max) {
             return Err(self.fault(format_args!("the value must be at most {max}")));
         }
-        let narrow = value as f32;
-        if narrow.is_finite() {
-            Ok(narrow)
-        } else {
-            Err(self.fault(format_args!("the number does not fit a 32-bit float")))
-        }
+        T::nearest(value).ok_or_else(|| self.fault(format_args!("the number does not fit a {}", T::NAME)))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Cell<'_> {
-    type Value = f32;
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<f32, D::Error> {
+impl<'de, T: Number> DeserializeSeed<'de> for Cell<'_, T> {
+    type Value = T;
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<T, D::Error> {
         json.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Cell<'_> {
-    type Value = f32;
+impl<'de, T: Number> Visitor<'de> for Cell<'_, T> {
+    type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a number in row {}, column {}", self.row, quote(&self.column.name))
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<f32, E> {
+    fn visit_f64<E: Error>(self, value: f64) -> Result<T, E> {
         self.number(value)
     }
-    fn visit_u64<E: Error>(self, value: u64) -> Result<f32, E> {
+    fn visit_u64<E: Error>(self, value: u64) -> Result<T, E> {
         self.number(value as f64)
     }
-    fn visit_i64<E: Error>(self, value: i64) -> Result<f32, E> {
+    fn visit_i64<E: Error>(self, value: i64) -> Result<T, E> {
         self.number(value as f64)
     }
-    fn visit_unit<E: Error>(self) -> Result<f32, E> {
-        if self.column.missing { Ok(f32::NAN) } else { Err(self.wrong("null")) }
+    fn visit_unit<E: Error>(self) -> Result<T, E> {
+        if self.column.missing { Ok(T::MISSING) } else { Err(self.wrong("null")) }
     }
-    fn visit_str<E: Error>(self, _: &str) -> Result<f32, E> {
+    fn visit_str<E: Error>(self, _: &str) -> Result<T, E> {
         Err(self.wrong("a text"))
     }
-    fn visit_bool<E: Error>(self, _: bool) -> Result<f32, E> {
+    fn visit_bool<E: Error>(self, _: bool) -> Result<T, E> {
         Err(self.wrong("true or false"))
     }
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<f32, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<T, A::Error> {
         Err(self.wrong("an array"))
     }
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<f32, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<T, A::Error> {
         Err(self.wrong("an object"))
     }
 }
@@ -374,6 +430,14 @@ mod tests {
         let expected = [1.5, 2.0, f32::NAN, -0.0, 0.0, 1e-3].map(f32::to_bits);
         assert_eq!(bits, expected);
         assert_eq!(read("\u{feff}{\"a\":1,\"b\":2,\"c\":3}").unwrap().shape, Shape::Single);
+    }
+
+    #[test]
+    fn double_precision_is_kept() {
+        let text = r#"{"a":0.1,"b":2,"c":1e300}"#;
+        assert_eq!(Table::<f64>::from_json(&schema(), 3, text.as_bytes()).unwrap().values, [0.1, 2.0, 1e300]);
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.contains("does not fit a 32-bit float"), "{error}");
     }
 
     #[test]
@@ -430,7 +494,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Table::from_json(&schema(), 3, &bytes);
+            let _ = Table::<f32>::from_json(&schema(), 3, &bytes);
         }
 
         #[test]

@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bundle::manifest::Input;
-use bundle::{
-    Column, ColumnKind, Engine, Golden, Limits, Manifest, ModelFormat, Output, Param, ParamKind, TableSchema,
-};
+use bundle::{Column, ColumnKind, Golden, Limits, Manifest, Output, Param, ParamKind, TableSchema};
 use serde_json::{Map, Value};
 
+use crate::engine::{Engine, ReadError, recognise};
 use crate::model::{Control, LoadError, RunError};
-use crate::table_model::{Answers, PROBABILITIES, answers};
-use crate::xgboost::{self, XgbModel};
+use crate::table_model::{Answers, Facts, PROBABILITIES};
 
 /// What a person says about a model beside its file.
 #[derive(Debug, Clone, Default)]
@@ -21,7 +19,7 @@ pub struct Choices {
     pub version: String,
     /// A few words; the name if absent.
     pub title: Option<String>,
-    /// The labels of its classes, in order; `0`, `1`, ... if absent.
+    /// The labels of its classes, in order; if absent, the file's own, or `0`, `1`, ...
     pub labels: Option<Vec<String>>,
     /// The names of its features, for a file that has none.
     pub features: Option<Vec<String>>,
@@ -34,7 +32,7 @@ pub struct Choices {
 pub enum DraftError {
     /// The file isn't a model that an engine reads.
     #[error("the file is not a model that Millpond can serve")]
-    Load(#[source] xgboost::LoadError),
+    Load(#[source] ReadError),
     /// The file doesn't say it, so the person must.
     #[error("the model file does not name its {count} features; name them with --features a,b,...")]
     FeaturesNeeded {
@@ -54,10 +52,10 @@ pub enum DraftError {
 /// The manifest has one golden example: a row of zeros and this engine's own answer to it. It shows clients what to send,
 /// and shows that the bundle loads; that the answer is the training library's is for whoever trained it to add.
 pub fn draft(file: &str, bytes: &[u8], choices: &Choices) -> Result<Manifest, DraftError> {
-    let model = xgboost::load(bytes).map_err(DraftError::Load)?;
-    let columns = columns(&model, choices)?;
+    let facts = Engine::read(recognise(bytes), bytes).map_err(DraftError::Load)?.facts();
+    let columns = columns(&facts, choices)?;
     let row: Map<String, Value> = columns.iter().map(|column| (column.name.clone(), Value::from(0))).collect();
-    let (output, params) = output(&model, choices)?;
+    let (output, params) = output(&facts, choices)?;
     let mut manifest = Manifest {
         format: 1,
         name: choices.name.clone(),
@@ -65,12 +63,12 @@ pub fn draft(file: &str, bytes: &[u8], choices: &Choices) -> Result<Manifest, Dr
         title: choices.title.clone().unwrap_or_else(|| choices.name.clone()),
         description: String::new(),
         licence: choices.licence.clone().unwrap_or_default(),
-        engine: Engine { format: ModelFormat::Xgboost, file: file.to_owned() },
-        input: Input::Table(TableSchema { columns }),
+        engine: bundle::Engine { format: facts.format, file: file.to_owned() },
+        input: Input::Table(TableSchema { columns, precision: facts.precision }),
         output,
         limits: Limits::default(),
         params,
-        training: training(&model),
+        training: facts.training,
         goldens: Vec::new(),
         files: BTreeMap::from([(file.to_owned(), bundle::digest(bytes))]),
     };
@@ -82,9 +80,9 @@ pub fn draft(file: &str, bytes: &[u8], choices: &Choices) -> Result<Manifest, Dr
     Ok(manifest)
 }
 
-fn columns(model: &XgbModel, choices: &Choices) -> Result<Vec<Column>, DraftError> {
-    let count = model.num_features;
-    let names = match (&model.feature_names, &choices.features) {
+fn columns(facts: &Facts, choices: &Choices) -> Result<Vec<Column>, DraftError> {
+    let count = facts.features;
+    let names = match (&facts.feature_names, &choices.features) {
         (Some(own), Some(given)) if own != given => {
             return Err(DraftError::Contradiction(
                 "the model file names its features itself; leave --features out".into(),
@@ -99,39 +97,33 @@ fn columns(model: &XgbModel, choices: &Choices) -> Result<Vec<Column>, DraftErro
         }
         _ => return Err(DraftError::FeaturesNeeded { count }),
     };
-    let types = model.feature_types.clone().unwrap_or_default();
     let column = |(at, name): (usize, &String)| Column {
         name: name.clone(),
-        kind: match types.get(at).map(String::as_str) {
-            Some("int" | "i" | "c") => ColumnKind::Integer,
-            _ => ColumnKind::Number,
-        },
+        kind: if facts.integers.get(at) == Some(&true) { ColumnKind::Integer } else { ColumnKind::Number },
         min: None,
         max: None,
-        missing: true,
+        missing: facts.missing,
         description: String::new(),
     };
     Ok(names.iter().enumerate().map(column).collect())
 }
 
-fn output(model: &XgbModel, choices: &Choices) -> Result<(Output, BTreeMap<String, Param>), DraftError> {
-    let objective = &model.objective;
-    let outputs = model.outputs_per_row();
-    let classes = match answers(model) {
-        Answers::Number if choices.labels.is_some() => {
-            let fault = format!("a model with objective {objective} answers numbers; leave --labels out");
+fn output(facts: &Facts, choices: &Choices) -> Result<(Output, BTreeMap<String, Param>), DraftError> {
+    let (classes, probabilities) = match facts.answers {
+        Answers::Numbers if choices.labels.is_some() => {
+            let fault = format!("a model with {} answers numbers; leave --labels out", facts.kind);
             return Err(DraftError::Contradiction(fault));
         }
-        Answers::Number if outputs == 1 => {
+        Answers::Numbers if facts.numbers == 1 => {
             return Ok((Output::Number { description: String::new() }, BTreeMap::new()));
         }
-        Answers::Number => {
-            let names = (0..outputs).map(|at| at.to_string()).collect();
+        Answers::Numbers => {
+            let names = (0..facts.numbers).map(|at| at.to_string()).collect();
             return Ok((Output::Numbers { names }, BTreeMap::new()));
         }
-        Answers::Probability | Answers::Probabilities | Answers::ClassNumber => model.num_class.max(2),
+        Answers::Labels { classes, probabilities } => (classes, probabilities),
     };
-    let labels = match &choices.labels {
+    let labels = match choices.labels.as_ref().or(facts.labels.as_ref()) {
         Some(labels) if labels.len() != classes => {
             let given = labels.len();
             return Err(DraftError::Contradiction(format!(
@@ -142,22 +134,13 @@ fn output(model: &XgbModel, choices: &Choices) -> Result<(Output, BTreeMap<Strin
         None => (0..classes).map(|class| class.to_string()).collect(),
     };
     let mut params = BTreeMap::new();
-    if answers(model) != Answers::ClassNumber {
+    if probabilities {
         let description = "answer each label's probability as well".to_owned();
         let (min, max, choices) = (None, None, Vec::new());
         let param = Param { kind: ParamKind::Boolean, default: Value::from(false), min, max, choices, description };
         params.insert(PROBABILITIES.to_owned(), param);
     }
     Ok((Output::Label { labels }, params))
-}
-
-fn training(model: &XgbModel) -> toml::Table {
-    let [major, minor, patch] = model.version;
-    let mut table = toml::Table::new();
-    table.insert("library".into(), format!("XGBoost {major}.{minor}.{patch}").into());
-    table.insert("objective".into(), model.objective.clone().into());
-    table.insert("trees".into(), i64::try_from(model.num_trees()).unwrap_or(i64::MAX).into());
-    table
 }
 
 fn answer(

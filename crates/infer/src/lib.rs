@@ -3,17 +3,23 @@
 //! - [`Model`] is the one trait that everything else calls; [`load()`] makes one from a bundle's manifest and files, and
 //!   [`draft()`] makes a manifest from a trained model's file.
 //! - [`xgboost`] reads XGBoost's native model files, JSON and UBJ, and predicts with XGBoost's own arithmetic, bit for bit.
-//! - [`trees`] is the engine under it: forests of decision trees walked over order-preserving integer keys.
-//! - [`math`] has the one `exp` and `ln` that make a prediction the same bits on every platform.
+//! - [`sklearn`] reads scikit-learn's forests and boosted trees, exported as JSON, and predicts as scikit-learn does.
+//! - [`lightgbm`] reads LightGBM's text models and predicts with LightGBM's own arithmetic.
+//! - [`trees`] is the engine under them all: forests of decision trees walked over order-preserving integer keys.
+//! - [`math`] has the `exp` and `ln` that make a prediction the same bits on every platform.
 
 pub mod draft;
+mod engine;
+pub mod lightgbm;
 mod load;
 pub mod math;
 pub mod model;
+pub mod sklearn;
 mod table_model;
 pub mod trees;
 pub mod xgboost;
 
 pub use draft::{check_goldens, draft};
+pub use engine::file_name;
 pub use load::load;
 pub use model::{Answer, Control, LoadError, Model, RunError};

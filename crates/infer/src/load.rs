@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use bundle::{Manifest, ModelFormat};
 
+use crate::engine::Engine;
 use crate::model::{LoadError, Model};
 
 /// Loads the model that `manifest` describes. `files` maps names to bytes whose digests have been checked.
@@ -11,6 +12,10 @@ pub fn load<B: AsRef<[u8]>>(manifest: &Manifest, files: &HashMap<String, B>) -> 
     let file = &manifest.engine.file;
     let bytes = files.get(file).ok_or_else(|| LoadError::FileMissing(file.clone()))?.as_ref();
     match manifest.engine.format {
-        ModelFormat::Xgboost => crate::table_model::load(manifest, file, bytes),
+        format @ (ModelFormat::Xgboost | ModelFormat::SklearnTrees | ModelFormat::Lightgbm) => {
+            let read = Engine::read(format, bytes);
+            let engine = read.map_err(|source| LoadError::Engine { file: file.clone(), source })?;
+            engine.into_model(manifest, bytes.len())
+        }
     }
 }

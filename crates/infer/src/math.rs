@@ -9,6 +9,8 @@
 //! on two, those of `logf` on none. Here the steps are unfused, because `f64::mul_add` is a library call where the
 //! target doesn't promise the instruction, and those two results are the fused ones: practically every machine has it.
 
+pub mod double;
+
 // The tables are bit patterns: written as decimals they would say nothing more, and would have to round-trip.
 
 /// 2^(i/32) as bits, less `i << 47`, so that adding `k << 47` for any k ≡ i (mod 32) yields 2^(k/32).

@@ -1,11 +1,11 @@
 //! A tree model behind a table schema: JSON rows in, one JSON answer a row out.
 
-use bundle::{Column, Manifest, Output, Params, Shape, Table, TableSchema};
+use bundle::{Column, Manifest, ModelFormat, Number, Output, Params, Precision, Shape, Table, TableSchema};
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 
 use crate::model::{Answer, Control, LoadError, Model, RunError};
-use crate::xgboost::{self, XgbModel};
+use crate::trees::PredictError;
 
 /// Rows between two looks at the control.
 const BLOCK_ROWS: usize = 4096;
@@ -13,103 +13,166 @@ const BLOCK_ROWS: usize = 4096;
 /// The parameter that asks for each label's probability.
 pub(crate) const PROBABILITIES: &str = "probabilities";
 
-struct TableModel {
+/// A trained model of tables, in whichever precision.
+pub(crate) trait TableEngine: Send + Sync {
+    /// What rows are made of.
+    type Input: Number;
+    /// What is predicted.
+    type Output: Copy + Send + Sync;
+
+    /// What its file says.
+    fn facts(&self) -> Facts;
+
+    /// How many values [`predict`](Self::predict) gives for a row.
+    fn width(&self) -> usize;
+
+    /// Predicts for n rows, row-major. `out` is cleared and gets n × [`width`](Self::width).
+    fn predict(
+        &self,
+        rows: &[Self::Input],
+        out: &mut Vec<Self::Output>,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<(), PredictError>;
+
+    /// Of a row's values, its class.
+    fn class(&self, values: &[Self::Output]) -> usize;
+
+    /// Of a row's values, the first number of [`numbers`](Self::numbers).
+    fn number(&self, values: &[Self::Output]) -> f64;
+
+    /// Of a row's values, the answer as numbers: [`Facts::numbers`] of them.
+    fn numbers(&self, values: &[Self::Output]) -> Vec<f64>;
+
+    /// Of a row's values, each class's probability; empty if the model has none.
+    fn probabilities(&self, values: &[Self::Output]) -> Vec<f64>;
+}
+
+/// What a trained model's file says of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    pub(crate) format: ModelFormat,
+    /// How many values make a row.
+    pub(crate) features: usize,
+    pub(crate) feature_names: Option<Vec<String>>,
+    /// Which features are whole numbers; false for those beyond its end.
+    pub(crate) integers: Vec<bool>,
+    /// Whether values may be missing.
+    pub(crate) missing: bool,
+    pub(crate) precision: Precision,
+    pub(crate) answers: Answers,
+    /// How many numbers an answer has, if it is asked for as numbers.
+    pub(crate) numbers: usize,
+    /// The classes' labels, if the file has them.
+    pub(crate) labels: Option<Vec<String>>,
+    /// What it is, for sentences: "objective binary:logistic".
+    pub(crate) kind: String,
+    /// For the manifest.
+    pub(crate) training: toml::Table,
+}
+
+/// What a model answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answers {
+    /// Numbers alone.
+    Numbers,
+    /// One of some classes.
+    Labels {
+        /// How many there are.
+        classes: usize,
+        /// Whether their probabilities are known.
+        probabilities: bool,
+    },
+}
+
+struct TableModel<E> {
     schema: TableSchema,
     max_rows: usize,
     output: Output,
-    model: XgbModel,
+    engine: E,
     file_bytes: usize,
 }
 
-pub(crate) fn load(manifest: &Manifest, file: &str, bytes: &[u8]) -> Result<Box<dyn Model>, LoadError> {
-    let model =
-        xgboost::load(bytes).map_err(|source| LoadError::Engine { file: file.to_owned(), source: Box::new(source) })?;
+/// A model around an engine that has read the file.
+pub(crate) fn model<E: TableEngine + 'static>(
+    manifest: &Manifest,
+    file_bytes: usize,
+    engine: E,
+) -> Result<Box<dyn Model>, LoadError> {
+    let facts = engine.facts();
     let bundle::manifest::Input::Table(schema) = &manifest.input;
-    check_columns(&schema.columns, &model)?;
-    check_output(&manifest.output, &model)?;
+    check_input(schema, &facts)?;
+    check_output(&manifest.output, &facts)?;
     Ok(Box::new(TableModel {
         schema: schema.clone(),
         max_rows: manifest.limits.max_rows,
         output: manifest.output.clone(),
-        model,
-        file_bytes: bytes.len(),
+        engine,
+        file_bytes,
     }))
 }
 
-fn check_columns(columns: &[Column], model: &XgbModel) -> Result<(), LoadError> {
-    if columns.len() != model.num_features {
-        let (ours, theirs) = (columns.len(), model.num_features);
-        return Err(LoadError::Contradiction(format!("it has {ours} columns, the model file {theirs} features")));
+fn check_input(schema: &TableSchema, facts: &Facts) -> Result<(), LoadError> {
+    let contradiction = |why: String| Err(LoadError::Contradiction(why));
+    let (ours, theirs) = (schema.columns.len(), facts.features);
+    if ours != theirs {
+        return contradiction(format!("it has {ours} columns, the model file {theirs} features"));
     }
-    let names = model.feature_names.iter().flatten();
-    match columns.iter().zip(names).position(|(column, name)| column.name != *name) {
-        Some(at) => {
-            Err(LoadError::Contradiction(format!("column {} is not named as the model file's feature", at + 1)))
-        }
-        None => Ok(()),
+    if schema.precision != facts.precision {
+        let (ours, theirs) = (schema.precision, facts.precision);
+        return contradiction(format!("its precision is {}, the model file's {}", word(ours), word(theirs)));
+    }
+    let names = facts.feature_names.iter().flatten();
+    let named = |(column, name): (&Column, &String)| column.name != *name;
+    if let Some(at) = schema.columns.iter().zip(names).position(named) {
+        return contradiction(format!("column {} is not named as the model file's feature", at + 1));
+    }
+    if let Some(at) = schema.columns.iter().position(|column| column.missing && !facts.missing) {
+        let kind = &facts.kind;
+        return contradiction(format!("column {} may be missing, but {kind} takes no missing values", at + 1));
+    }
+    Ok(())
+}
+
+fn word(precision: Precision) -> &'static str {
+    match precision {
+        Precision::Single => "single",
+        Precision::Double => "double",
     }
 }
 
-fn check_output(output: &Output, model: &XgbModel) -> Result<(), LoadError> {
-    let outputs = model.outputs_per_row();
+fn check_output(output: &Output, facts: &Facts) -> Result<(), LoadError> {
     let fits = match output {
-        Output::Number { .. } => outputs == 1,
-        Output::Numbers { names } => outputs == names.len(),
-        Output::Label { labels } => match answers(model) {
-            Answers::Probability => labels.len() == 2,
-            Answers::Probabilities | Answers::ClassNumber => labels.len() == model.num_class.max(2),
-            Answers::Number => false,
+        Output::Number { .. } => facts.numbers == 1,
+        Output::Numbers { names } => facts.numbers == names.len(),
+        Output::Label { labels } => match facts.answers {
+            Answers::Labels { classes, .. } => labels.len() == classes,
+            Answers::Numbers => false,
         },
     };
     if fits {
         return Ok(());
     }
-    let objective = &model.objective;
-    Err(LoadError::Contradiction(format!(
-        "its [output] does not fit objective {objective}, which answers {outputs} a row"
-    )))
+    let Facts { kind, numbers, .. } = facts;
+    Err(LoadError::Contradiction(format!("its [output] does not fit {kind}, which answers {numbers} a row")))
 }
 
-/// What the numbers of an answer mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answers {
-    /// Numbers.
-    Number,
-    /// The second class's probability.
-    Probability,
-    /// Each class's probability.
-    Probabilities,
-    /// A class's number.
-    ClassNumber,
-}
-
-/// What this model's objective answers. (Several targets under `binary:logistic` are labels of their own, so numbers here.)
-pub(crate) fn answers(model: &XgbModel) -> Answers {
-    match (model.objective.as_str(), model.outputs_per_row()) {
-        ("binary:logistic", 1) => Answers::Probability,
-        ("multi:softprob", _) => Answers::Probabilities,
-        ("multi:softmax" | "binary:hinge", 1) => Answers::ClassNumber,
-        _ => Answers::Number,
-    }
-}
-
-impl Model for TableModel {
+impl<E: TableEngine> Model for TableModel<E> {
     fn run(&self, input: &[u8], params: &Params, control: &Control) -> Result<Answer, RunError> {
-        let table = Table::from_json(&self.schema, self.max_rows, input)?;
+        let table = Table::<E::Input>::from_json(&self.schema, self.max_rows, input)?;
         let total = table.rows as u64;
-        let mut answers = Vec::with_capacity(table.rows * self.model.outputs_per_row());
+        let mut answers = Vec::with_capacity(table.rows * self.engine.width());
         let mut block = Vec::new();
-        for rows in table.values.chunks(BLOCK_ROWS * self.model.num_features) {
+        for rows in table.values.chunks(BLOCK_ROWS * self.schema.columns.len()) {
             if control.is_cancelled() {
                 return Err(RunError::Cancelled);
             }
-            let predicted = self.model.predict(rows, &mut block, &|| control.is_cancelled());
+            let predicted = self.engine.predict(rows, &mut block, &|| control.is_cancelled());
             predicted.map_err(|error| match error {
-                crate::trees::PredictError::Cancelled => RunError::Cancelled,
+                PredictError::Cancelled => RunError::Cancelled,
                 other => RunError::Failed(other.to_string()),
             })?;
             answers.extend_from_slice(&block);
-            control.report((answers.len() / self.model.outputs_per_row()) as u64, total);
+            control.report((answers.len() / self.engine.width()) as u64, total);
         }
         let answer = TableAnswer { model: self, values: &answers, shape: table.shape, all: params.flag(PROBABILITIES) };
         let body = serde_json::to_vec(&answer).map_err(|error| RunError::Failed(error.to_string()))?;
@@ -123,16 +186,16 @@ impl Model for TableModel {
 }
 
 /// What a table's rows are answered with. An f32 is written as the f64 that equals it; one that is not finite, as `null`.
-struct TableAnswer<'a> {
-    model: &'a TableModel,
-    values: &'a [f32],
+struct TableAnswer<'a, E: TableEngine> {
+    model: &'a TableModel<E>,
+    values: &'a [E::Output],
     shape: Shape,
     all: bool,
 }
 
-impl Serialize for TableAnswer<'_> {
+impl<E: TableEngine> Serialize for TableAnswer<'_, E> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut rows = self.values.chunks(self.model.model.outputs_per_row()).map(|values| RowAnswer {
+        let mut rows = self.values.chunks(self.model.engine.width()).map(|values| RowAnswer {
             model: self.model,
             values,
             all: self.all,
@@ -150,34 +213,28 @@ impl Serialize for TableAnswer<'_> {
     }
 }
 
-struct RowAnswer<'a> {
-    model: &'a TableModel,
-    values: &'a [f32],
+struct RowAnswer<'a, E: TableEngine> {
+    model: &'a TableModel<E>,
+    values: &'a [E::Output],
     all: bool,
 }
 
-impl Serialize for RowAnswer<'_> {
+impl<E: TableEngine> Serialize for RowAnswer<'_, E> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let engine = &self.model.engine;
         let labels = match &self.model.output {
-            Output::Number { .. } => return serializer.serialize_f64(f64::from(self.values[0])),
-            Output::Numbers { .. } => return serializer.collect_seq(self.values.iter().map(|v| f64::from(*v))),
+            Output::Number { .. } => return serializer.serialize_f64(engine.number(self.values)),
+            Output::Numbers { .. } => return serializer.collect_seq(engine.numbers(self.values)),
             Output::Label { labels } => labels,
         };
-        let both;
-        let (class, probabilities): (usize, &[f32]) = match answers(&self.model.model) {
-            Answers::Probability => {
-                // As XGBClassifier does: the other class has the rest, in f32.
-                both = [1.0 - self.values[0], self.values[0]];
-                (usize::from(self.values[0] > 0.5), &both)
-            }
-            Answers::Probabilities => (first_largest(self.values), self.values),
-            Answers::ClassNumber | Answers::Number => (self.values[0] as usize, &[]),
-        };
+        let class = engine.class(self.values);
         let mut row = serializer.serialize_map(None)?;
         row.serialize_entry("prediction", &labels[class.min(labels.len() - 1)])?;
-        if self.all && !probabilities.is_empty() {
-            let pairs = labels.iter().zip(probabilities.iter().map(|p| f64::from(*p)));
-            row.serialize_entry("probabilities", &Pairs(pairs.collect()))?;
+        if self.all {
+            let probabilities = engine.probabilities(self.values);
+            if !probabilities.is_empty() {
+                row.serialize_entry("probabilities", &Pairs(labels.iter().zip(probabilities).collect()))?;
+            }
         }
         row.end()
     }
@@ -189,15 +246,4 @@ impl Serialize for Pairs<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(label, p)| (label, p)))
     }
-}
-
-/// Like NumPy's argmax: of equal ones the first.
-fn first_largest(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (at, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = at;
-        }
-    }
-    best
 }

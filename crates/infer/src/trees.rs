@@ -2,20 +2,23 @@
 //!
 //! What makes it fast without `unsafe` or instructions that only some machines have:
 //!
-//! - A value becomes an i32 [`key`] that orders as the float does, so that a comparison is one integer instruction.
+//! - A value becomes an integer [`key`] that orders as the float does, so that a comparison is one integer instruction.
 //! - Each feature may have two columns: one where a missing value is below everything (splits that send it left), one where it is
 //!   above everything (right). So missing values cost the walk nothing.
 //! - A split on a set of categories has a column of its own, whose key says which way the row goes there.
-//! - A node is 8 bytes. Children lie side by side, so that the comparison's outcome is added to the left child's place, and a leaf is
+//! - A node is 8 bytes (16 where rows are f64). Children lie side by side, so that the comparison's outcome is added to the left child's place, and a leaf is
 //!   its own left child, so that every row of a tree takes the same number of steps and nothing branches.
 //! - 8 rows, or for a single row 8 trees, are walked at once, which hides the latency of the loads.
 //!
-//! Leaves are added one by one, in the order of the trees, to an accumulator that starts at the base score. XGBoost does the
-//! same, and floating-point sums depend on it.
+//! Leaves are added one by one, in the order of the trees, to an accumulator that starts at the base score. The training libraries
+//! do the same, and floating-point sums depend on it. They differ in precision, so a [`Forest`] is generic over it: XGBoost reads
+//! and sums f32, scikit-learn's forests read f32 and sum f64, its histogram boosting and LightGBM read and sum f64.
 
 mod build;
+mod scalar;
 
 pub use build::{Builder, Node, Test, TreeError};
+pub use scalar::{Scalar, key};
 
 /// Rows in flight in a batch, and the unit in which keys are laid out. With 16, whose places no longer fit the registers, the wine
 /// models took 6 % longer, and batches of 3 to 15 rows much longer.
@@ -43,26 +46,16 @@ pub enum PredictError {
     },
 }
 
-/// The key of a value that is not missing: `key(a) < key(b)` if and only if `a < b`, and −0 has the key of 0.
-///
-/// Keys of numbers lie strictly between `i32::MIN + 1` and `i32::MAX`.
-#[must_use]
-pub fn key(value: f32) -> i32 {
-    // Adding zero turns -0 into 0. The bits of a float order like a sign-magnitude integer.
-    let bits = (value + 0.0).to_bits() as i32;
-    bits ^ (((bits >> 31) as u32) >> 1) as i32
-}
-
 /// One column of keys that the trees compare with.
 #[derive(Clone, Debug, PartialEq)]
 enum Column {
-    /// Always `i32::MIN`: where leaves look, and go "left" to themselves.
+    /// Always the lowest key: where leaves look, and go "left" to themselves.
     Lowest,
     /// A feature's key; missing is below everything.
     MissingLow(usize),
     /// A feature's key; missing is above everything.
     MissingHigh(usize),
-    /// −1 for left and 1 for right, by membership in a set of categories.
+    /// Lowest for left and highest for right, by membership in a set of categories.
     Categories {
         feature: usize,
         /// In ascending order.
@@ -72,32 +65,31 @@ enum Column {
 }
 
 impl Column {
-    fn key(&self, row: &[f32]) -> i32 {
+    fn key<X: Scalar>(&self, row: &[X]) -> X::Key {
         match self {
-            Self::Lowest => i32::MIN,
+            Self::Lowest => X::LOWEST,
             Self::MissingLow(feature) => {
                 let value = row[*feature];
-                if value.is_nan() { i32::MIN } else { key(value) }
+                if value.is_nan() { X::LOWEST } else { value.key() }
             }
             Self::MissingHigh(feature) => {
                 let value = row[*feature];
-                if value.is_nan() { i32::MAX } else { key(value) }
+                if value.is_nan() { X::HIGHEST } else { value.key() }
             }
             Self::Categories { feature, set, missing_left } => {
                 let value = row[*feature];
                 let left = if value.is_nan() {
                     *missing_left
                 } else {
-                    // The cast truncates and saturates.
-                    value < 0.0 || set.binary_search(&(value as u32)).is_err()
+                    value.category().is_none_or(|category| set.binary_search(&category).is_err())
                 };
-                if left { -1 } else { 1 }
+                if left { X::LOWEST } else { X::HIGHEST }
             }
         }
     }
 }
 
-/// An index stored small: in u16 a node is 8 bytes, in u32 it is 12.
+/// An index stored small: beside a key of 4 bytes, a node is 8 bytes in u16 and 12 in u32.
 trait Index: Copy + Default + PartialEq + std::fmt::Debug {
     fn get(self) -> usize;
 }
@@ -118,8 +110,8 @@ impl Index for u32 {
 
 /// A node as the walk reads it; `left` counts from the tree's first node.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Packed<I> {
-    key: i32,
+struct Packed<K, I> {
+    key: K,
     column: I,
     left: I,
 }
@@ -135,25 +127,98 @@ struct Tree {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Nodes {
-    Narrow(Vec<Packed<u16>>),
-    Wide(Vec<Packed<u32>>),
+enum Nodes<K> {
+    Narrow(Vec<Packed<K, u16>>),
+    Wide(Vec<Packed<K, u32>>),
 }
 
-/// A forest ready to predict: every tree adds one leaf to one of a row's outputs. Made by a [`Builder`].
+/// What the leaves add.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Forest {
+enum Leaves<V> {
+    /// A value to the tree's own output: by node, 0 for splits. As long as the nodes.
+    One(Vec<V>),
+    /// A value to each output.
+    All(All<V>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct All<V> {
+    /// By node, which list is a leaf's; 0 for splits. As long as the nodes.
+    lists: Vec<u32>,
+    /// The lists one after another, each with a value an output.
+    values: Vec<V>,
+}
+
+/// How leaves get into the sums, chosen once a prediction, not once a leaf.
+trait Add<V> {
+    /// Adds a leaf to a row's sums.
+    fn add(&self, leaf: usize, output: usize, sums: &mut [V]);
+
+    /// Adds each lane's leaf to the lane's sums.
+    fn add_lanes(&self, leaves: [usize; LANES], output: usize, sums: &mut [[V; LANES]]);
+}
+
+/// One value a node.
+impl<V: Scalar> Add<V> for [V] {
+    #[inline(always)]
+    fn add(&self, leaf: usize, output: usize, sums: &mut [V]) {
+        sums[output] += self[leaf];
+    }
+
+    #[inline(always)]
+    fn add_lanes(&self, leaves: [usize; LANES], output: usize, sums: &mut [[V; LANES]]) {
+        // The length is a power of two: the mask changes no index, and spares the bounds checks.
+        let mask = self.len() - 1;
+        let sums = &mut sums[output];
+        // Zipped iterators, in a function of their own, made batches 5 % slower.
+        for lane in 0..LANES {
+            sums[lane] += self[leaves[lane] & mask];
+        }
+    }
+}
+
+impl<V: Scalar> All<V> {
+    #[inline(always)]
+    fn list(&self, leaf: usize, outputs: usize) -> &[V] {
+        &self.values[self.lists[leaf] as usize * outputs..][..outputs]
+    }
+}
+
+impl<V: Scalar> Add<V> for All<V> {
+    #[inline(always)]
+    fn add(&self, leaf: usize, _: usize, sums: &mut [V]) {
+        let list = self.list(leaf, sums.len());
+        for (sum, value) in sums.iter_mut().zip(list) {
+            *sum += *value;
+        }
+    }
+
+    #[inline(always)]
+    fn add_lanes(&self, leaves: [usize; LANES], _: usize, sums: &mut [[V; LANES]]) {
+        for (lane, leaf) in leaves.into_iter().enumerate() {
+            let list = self.list(leaf, sums.len());
+            for (sums, value) in sums.iter_mut().zip(list) {
+                sums[lane] += *value;
+            }
+        }
+    }
+}
+
+/// A forest ready to predict: every tree adds one leaf to a row's outputs. Made by a [`Builder`].
+///
+/// Rows are of `X`, leaves and sums of `V`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forest<X: Scalar = f32, V = f32> {
     features: usize,
-    base: Vec<f32>,
+    base: Vec<V>,
     columns: Vec<Column>,
     trees: Vec<Tree>,
-    /// As long as `values`, and a power of two, which lets a mask stand for the bounds check.
-    nodes: Nodes,
-    /// Leaf values; 0 for splits.
-    values: Vec<f32>,
+    /// A power of two many, which lets a mask stand for the bounds check.
+    nodes: Nodes<X::Key>,
+    leaves: Leaves<V>,
 }
 
-impl Forest {
+impl<X: Scalar, V: Scalar> Forest<X, V> {
     /// How many values make a row.
     #[must_use]
     pub fn features(&self) -> usize {
@@ -180,7 +245,7 @@ impl Forest {
     /// # Errors
     ///
     /// [`PredictError`]; `out` then holds nothing of use.
-    pub fn predict(&self, rows: &[f32], out: &mut Vec<f32>, cancel: &dyn Fn() -> bool) -> Result<(), PredictError> {
+    pub fn predict(&self, rows: &[X], out: &mut Vec<V>, cancel: &dyn Fn() -> bool) -> Result<(), PredictError> {
         if self.features == 0 || !rows.len().is_multiple_of(self.features) {
             return Err(PredictError::RaggedRows { values: rows.len(), features: self.features });
         }
@@ -190,73 +255,87 @@ impl Forest {
         for _ in 0..count {
             out.extend_from_slice(&self.base);
         }
-        match &self.nodes {
-            Nodes::Narrow(nodes) => self.predict_with(nodes, rows, out, cancel),
-            Nodes::Wide(nodes) => self.predict_with(nodes, rows, out, cancel),
+        match (&self.nodes, &self.leaves) {
+            (Nodes::Narrow(nodes), Leaves::One(values)) => {
+                self.predict_with(nodes, values.as_slice(), rows, out, cancel)
+            }
+            (Nodes::Narrow(nodes), Leaves::All(leaves)) => self.predict_with(nodes, leaves, rows, out, cancel),
+            (Nodes::Wide(nodes), Leaves::One(values)) => self.predict_with(nodes, values.as_slice(), rows, out, cancel),
+            (Nodes::Wide(nodes), Leaves::All(leaves)) => self.predict_with(nodes, leaves, rows, out, cancel),
         }
     }
 
     fn predict_with<I: Index>(
         &self,
-        nodes: &[Packed<I>],
-        rows: &[f32],
-        out: &mut [f32],
+        nodes: &[Packed<X::Key, I>],
+        leaves: &(impl Add<V> + ?Sized),
+        rows: &[X],
+        out: &mut [V],
         cancel: &dyn Fn() -> bool,
     ) -> Result<(), PredictError> {
         // The walk masks with len - 1.
         let width = self.columns.len().next_power_of_two();
         let outputs = self.outputs();
         if rows.len() <= FEW_ROWS * self.features {
-            let mut keys = vec![0; width];
+            let mut keys = vec![X::LOWEST; width];
             for (row, out) in rows.chunks_exact(self.features).zip(out.chunks_exact_mut(outputs)) {
                 if cancel() {
                     return Err(PredictError::Cancelled);
                 }
-                self.add_row(nodes, row, &mut keys, out);
+                self.add_row(nodes, leaves, row, &mut keys, out);
             }
             return Ok(());
         }
         let groups = (BLOCK_KEYS / (width * LANES)).clamp(1, 16).min(rows.len().div_ceil(self.features * LANES));
-        let mut keys = vec![[0; LANES]; width * groups];
-        let mut sums = vec![[0.0; LANES]; outputs * groups];
+        let mut keys = vec![[X::LOWEST; LANES]; width * groups];
+        let mut sums = vec![[V::ZERO; LANES]; outputs * groups];
         let block_rows = groups * LANES;
         let blocks = rows.chunks(block_rows * self.features).zip(out.chunks_mut(block_rows * outputs));
         for (rows, out) in blocks {
             if cancel() {
                 return Err(PredictError::Cancelled);
             }
-            self.add_block(nodes, rows, width, &mut keys, &mut sums, out);
+            self.add_block(nodes, leaves, rows, width, &mut keys, &mut sums, out);
         }
         Ok(())
     }
 
     /// One row, [`TREES`] trees at a time.
-    fn add_row<I: Index>(&self, nodes: &[Packed<I>], row: &[f32], keys: &mut [i32], out: &mut [f32]) {
+    fn add_row<I: Index>(
+        &self,
+        nodes: &[Packed<X::Key, I>],
+        leaves: &(impl Add<V> + ?Sized),
+        row: &[X],
+        keys: &mut [X::Key],
+        out: &mut [V],
+    ) {
         for (slot, column) in keys.iter_mut().zip(&self.columns) {
             *slot = column.key(row);
         }
         let (groups, rest) = self.trees.as_chunks::<TREES>();
         for group in groups {
-            let leaves = walk_trees(nodes, keys, group);
-            for (tree, leaf) in group.iter().zip(leaves) {
-                out[tree.output as usize] += self.values[leaf];
+            let reached = walk_trees(nodes, keys, group);
+            for (tree, leaf) in group.iter().zip(reached) {
+                leaves.add(leaf, tree.output as usize, out);
             }
         }
         for tree in rest {
             let [leaf] = walk_trees(nodes, keys, &[*tree]);
-            out[tree.output as usize] += self.values[leaf];
+            leaves.add(leaf, tree.output as usize, out);
         }
     }
 
     /// A block of rows: each tree in turn takes all of them, [`LANES`] at a time, and stays in the first-level cache meanwhile.
+    #[expect(clippy::too_many_arguments, reason = "buffers that are reused from block to block")]
     fn add_block<I: Index>(
         &self,
-        nodes: &[Packed<I>],
-        rows: &[f32],
+        nodes: &[Packed<X::Key, I>],
+        leaves: &(impl Add<V> + ?Sized),
+        rows: &[X],
         width: usize,
-        keys: &mut [[i32; LANES]],
-        sums: &mut [[f32; LANES]],
-        out: &mut [f32],
+        keys: &mut [[X::Key; LANES]],
+        sums: &mut [[V; LANES]],
+        out: &mut [V],
     ) {
         let outputs = self.outputs();
         for (keys, rows) in keys.chunks_exact_mut(width).zip(rows.chunks(LANES * self.features)) {
@@ -267,18 +346,14 @@ impl Forest {
                 }
             }
         }
-        let value_mask = self.values.len() - 1;
         for sums in sums.chunks_exact_mut(outputs) {
             for (sums, base) in sums.iter_mut().zip(&self.base) {
                 *sums = [*base; LANES];
             }
         }
-        for tree in &self.trees {
+        for &tree in &self.trees {
             for (keys, sums) in keys.chunks_exact(width).zip(sums.chunks_exact_mut(outputs)) {
-                let leaves = walk_rows(nodes, keys, *tree);
-                for (sum, leaf) in sums[tree.output as usize].iter_mut().zip(leaves) {
-                    *sum += self.values[leaf & value_mask];
-                }
+                leaves.add_lanes(walk_rows(nodes, keys, tree), tree.output as usize, sums);
             }
         }
         for (sums, out) in sums.chunks_exact(outputs).zip(out.chunks_mut(LANES * outputs)) {
@@ -293,7 +368,7 @@ impl Forest {
 
 /// The leaf, as a place among all nodes, that each of a group's rows reaches in a tree.
 #[inline(always)]
-fn walk_rows<I: Index>(nodes: &[Packed<I>], keys: &[[i32; LANES]], tree: Tree) -> [usize; LANES] {
+fn walk_rows<K: Copy + Ord, I: Index>(nodes: &[Packed<K, I>], keys: &[[K; LANES]], tree: Tree) -> [usize; LANES] {
     // Both lengths are powers of two: the masks change no index, and spare the bounds checks.
     let node_mask = nodes.len() - 1;
     let key_mask = keys.len() - 1;
@@ -311,7 +386,11 @@ fn walk_rows<I: Index>(nodes: &[Packed<I>], keys: &[[i32; LANES]], tree: Tree) -
 
 /// The leaf, as a place among all nodes, that one row reaches in each of a group of trees.
 #[inline(always)]
-fn walk_trees<I: Index, const N: usize>(nodes: &[Packed<I>], keys: &[i32], trees: &[Tree; N]) -> [usize; N] {
+fn walk_trees<K: Copy + Ord, I: Index, const N: usize>(
+    nodes: &[Packed<K, I>],
+    keys: &[K],
+    trees: &[Tree; N],
+) -> [usize; N] {
     let node_mask = nodes.len() - 1;
     let key_mask = keys.len() - 1;
     let starts = trees.map(|tree| tree.start as usize);

@@ -13,9 +13,11 @@ mod objective;
 mod source;
 mod ubj;
 
+use bundle::{ModelFormat, Precision};
 use model::{RawModel, RawTree};
 use objective::Transform;
 
+use crate::table_model::{Answers, Facts, TableEngine};
 use crate::trees::{Builder, Forest, PredictError, TreeError};
 
 /// Why a model file was refused.
@@ -213,6 +215,101 @@ impl XgbModel {
             transform,
             forest: builder.build(),
         })
+    }
+}
+
+/// What the numbers of an answer mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    /// Numbers.
+    Number,
+    /// The second class's probability.
+    Probability,
+    /// Each class's probability.
+    Probabilities,
+    /// A class's number.
+    ClassNumber,
+}
+
+impl XgbModel {
+    /// Several targets under `binary:logistic` are labels of their own, so numbers here.
+    fn meaning(&self) -> Meaning {
+        match (self.objective.as_str(), self.outputs_per_row()) {
+            ("binary:logistic", 1) => Meaning::Probability,
+            ("multi:softprob", _) => Meaning::Probabilities,
+            ("multi:softmax" | "binary:hinge", 1) => Meaning::ClassNumber,
+            _ => Meaning::Number,
+        }
+    }
+}
+
+impl TableEngine for XgbModel {
+    type Input = f32;
+    type Output = f32;
+
+    fn facts(&self) -> Facts {
+        let [major, minor, patch] = self.version;
+        let mut training = toml::Table::new();
+        training.insert("library".into(), format!("XGBoost {major}.{minor}.{patch}").into());
+        training.insert("objective".into(), self.objective.clone().into());
+        training.insert("trees".into(), i64::try_from(self.num_trees()).unwrap_or(i64::MAX).into());
+        let types = self.feature_types.iter().flatten();
+        Facts {
+            format: ModelFormat::Xgboost,
+            features: self.num_features,
+            feature_names: self.feature_names.clone(),
+            integers: types.map(|kind| matches!(kind.as_str(), "int" | "i" | "c")).collect(),
+            missing: true,
+            precision: Precision::Single,
+            answers: match self.meaning() {
+                Meaning::Number => Answers::Numbers,
+                meaning => Answers::Labels {
+                    classes: if meaning == Meaning::Probability { 2 } else { self.num_class.max(2) },
+                    probabilities: meaning != Meaning::ClassNumber,
+                },
+            },
+            numbers: self.outputs_per_row(),
+            labels: None,
+            kind: format!("objective {}", self.objective),
+            training,
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.outputs_per_row()
+    }
+
+    fn predict(&self, rows: &[f32], out: &mut Vec<f32>, cancel: &dyn Fn() -> bool) -> Result<(), PredictError> {
+        Self::predict(self, rows, out, cancel)
+    }
+
+    fn class(&self, values: &[f32]) -> usize {
+        match self.meaning() {
+            Meaning::Probability => usize::from(values[0] > 0.5),
+            // Like NumPy's argmax: of equal ones the first.
+            Meaning::Probabilities => values
+                .iter()
+                .enumerate()
+                .fold(0, |best, (class, value)| if *value > values[best] { class } else { best }),
+            Meaning::ClassNumber | Meaning::Number => values[0] as usize,
+        }
+    }
+
+    fn number(&self, values: &[f32]) -> f64 {
+        f64::from(values[0])
+    }
+
+    fn numbers(&self, values: &[f32]) -> Vec<f64> {
+        values.iter().map(|value| f64::from(*value)).collect()
+    }
+
+    fn probabilities(&self, values: &[f32]) -> Vec<f64> {
+        match self.meaning() {
+            // As XGBClassifier does: the other class has the rest, in f32.
+            Meaning::Probability => vec![f64::from(1.0 - values[0]), f64::from(values[0])],
+            Meaning::Probabilities => self.numbers(values),
+            Meaning::ClassNumber | Meaning::Number => Vec::new(),
+        }
     }
 }
 

@@ -59,7 +59,9 @@ fn committed_bundles_answer_their_goldens() {
         check_goldens(&manifest, &files).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         // A bundle that had other answers would be noticed.
         let mut wrong = manifest.clone();
-        wrong.goldens[0].output = wrong.goldens[0].output.replacen('5', "6", 1);
+        let digit = wrong.goldens[0].output.find(|c: char| c.is_ascii_digit()).expect("an answer has a digit");
+        let other = if wrong.goldens[0].output[digit..].starts_with('9') { "8" } else { "9" };
+        wrong.goldens[0].output.replace_range(digit..=digit, other);
         assert!(matches!(check_goldens(&wrong, &files), Err(GoldenError::Differs { number: 1, .. })));
     }
 }

@@ -1,25 +1,29 @@
 //! The forest engine against a naive evaluator, on random trees and awkward values.
 
-use infer::trees::{Builder, Node, Test, TreeError, key};
+use infer::trees::{Builder, Node, Scalar, Test, TreeError, key};
 use proptest::prelude::*;
 
-/// Walks a tree as anyone would.
-fn naive(nodes: &[Node], row: &[f32]) -> f32 {
+/// The leaf that a row falls into, walking as anyone would.
+fn reach<'a, X: Scalar + Into<f64>, V>(nodes: &'a [Node<X, V>], row: &[X]) -> &'a Node<X, V> {
     let mut at = 0;
-    loop {
-        match &nodes[at] {
-            Node::Leaf(value) => return *value,
-            Node::Split { feature, test, missing_left, left, right } => {
-                let value = row[*feature];
-                let goes_left = match test {
-                    _ if value.is_nan() => *missing_left,
-                    Test::Below(threshold) => value < *threshold,
-                    Test::AtMost(threshold) => value <= *threshold,
-                    Test::NotIn(set) => value < 0.0 || !set.iter().any(|category| *category as f32 == value.trunc()),
-                };
-                at = if goes_left { *left } else { *right };
-            }
-        }
+    while let Node::Split { feature, test, missing_left, left, right } = &nodes[at] {
+        let value = row[*feature];
+        let number: f64 = value.into();
+        let goes_left = match test {
+            _ if number.is_nan() => *missing_left,
+            Test::Below(threshold) => value < *threshold,
+            Test::AtMost(threshold) => value <= *threshold,
+            Test::NotIn(set) => number < 0.0 || !set.iter().any(|category| f64::from(*category) == number.trunc()),
+        };
+        at = if goes_left { *left } else { *right };
+    }
+    &nodes[at]
+}
+
+fn naive(nodes: &[Node], row: &[f32]) -> f32 {
+    match reach(nodes, row) {
+        Node::Leaf(value) => *value,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -109,6 +113,88 @@ proptest! {
         }
     }
 
+    /// Rows, sums and leaves in f64, leaves with a value an output.
+    #[test]
+    fn equals_the_naive_evaluator_in_double_precision(
+        trees in proptest::collection::vec(tree(FEATURES), 0..20),
+        single_leaves in any::<bool>(),
+        rows in proptest::collection::vec(proptest::array::uniform5(value()), 0..70),
+        offsets in proptest::collection::vec(-3..4_i32, 1..8),
+    ) {
+        // Neighbours that f32 cannot tell apart.
+        let nudge = |value: f32, at: usize| {
+            let offset = offsets[at % offsets.len()];
+            let value = f64::from(value);
+            if value.is_finite() { f64::from_bits(value.to_bits().wrapping_add_signed(offset.into())) } else { value }
+        };
+        let base = [0.0, 0.1, -0.2];
+        let spread = |value: f64| [value, value * 1.1, -value];
+        let trees: Vec<Vec<Node<f64, f64>>> = trees.iter().map(|nodes| nodes.iter().enumerate().map(|(at, node)| match node {
+            Node::Leaf(value) if single_leaves => Node::Leaf(f64::from(*value) / 3.0),
+            Node::Leaf(value) => Node::Leaves(spread(f64::from(*value) / 3.0).to_vec()),
+            Node::Leaves(_) => unreachable!("the strategy makes none"),
+            Node::Split { feature, test, missing_left, left, right } => Node::Split {
+                feature: *feature,
+                test: match test {
+                    Test::Below(bound) => Test::Below(nudge(*bound, at)),
+                    Test::AtMost(bound) => Test::AtMost(nudge(*bound, at)),
+                    Test::NotIn(set) => Test::NotIn(set.clone()),
+                },
+                missing_left: *missing_left,
+                left: *left,
+                right: *right,
+            },
+        }).collect()).collect();
+        let mut builder = Builder::new(FEATURES, base.to_vec());
+        for (at, tree) in trees.iter().enumerate() {
+            builder.add(at % 3, tree).unwrap();
+        }
+        let forest = builder.build();
+        let rows: Vec<f64> = rows.as_flattened().iter().enumerate().map(|(at, value)| nudge(*value, at)).collect();
+        let mut expected = Vec::new();
+        for row in rows.chunks(FEATURES) {
+            let mut sums = base;
+            for (at, tree) in trees.iter().enumerate() {
+                match reach(tree, row) {
+                    Node::Leaf(value) => sums[at % 3] += value,
+                    Node::Leaves(values) => sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value),
+                    split => panic!("{split:?}"),
+                }
+            }
+            expected.extend(sums.map(f64::to_bits));
+        }
+        let mut out = Vec::new();
+        forest.predict(&rows, &mut out, &|| false).unwrap();
+        prop_assert_eq!(out.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), expected.clone());
+        for (row, expected) in rows.chunks(FEATURES).zip(expected.chunks(3)) {
+            forest.predict(row, &mut out, &|| false).unwrap();
+            prop_assert_eq!(out.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), expected.to_vec());
+        }
+    }
+
+    /// The largest f32 not above a bound tells the same f32 apart as the bound does.
+    #[test]
+    fn rounded_down_bounds_split_as_their_bounds_do(value in value(), near in value(), offset in -3..4_i64, other in any::<f64>()) {
+        prop_assume!(!value.is_nan() && !near.is_nan());
+        let beside = f64::from_bits(f64::from(near).to_bits().wrapping_add_signed(offset));
+        for bound in [f64::from(near), beside, other] {
+            prop_assume!(!bound.is_nan());
+            prop_assert_eq!(value <= f32::round_down(bound), f64::from(value) <= bound, "{} {}", value, bound);
+        }
+    }
+
+    #[test]
+    fn double_keys_order_as_floats_do(a in any::<u64>(), b in any::<u64>(), offset in -2..3_i64) {
+        let (a, b) = (f64::from_bits(a), f64::from_bits(b));
+        let beside = f64::from_bits(a.to_bits().wrapping_add_signed(offset));
+        for b in [b, beside, -a, 0.0, -0.0] {
+            prop_assume!(!a.is_nan() && !b.is_nan());
+            prop_assert_eq!(key(a) < key(b), a < b);
+            prop_assert_eq!(key(a) == key(b), a == b);
+            prop_assert!(key(a) > i64::MIN + 1 && key(a) < i64::MAX);
+        }
+    }
+
     #[test]
     fn keys_order_as_floats_do(a in value(), b in value()) {
         prop_assume!(!a.is_nan() && !b.is_nan());
@@ -170,4 +256,9 @@ fn what_cannot_be_a_tree_is_refused() {
     assert_eq!(refused(0, &[split(0, 1), Node::Leaf(0.0)]), TreeError::ReachedTwice { node: 0 });
     assert_eq!(refused(0, &[split(1, 1), Node::Leaf(0.0)]), TreeError::ReachedTwice { node: 1 });
     assert_eq!(refused(0, &[split(1, 2), Node::Leaf(0.0)]), TreeError::NoSuchChild { node: 0, child: 2 });
+    assert_eq!(refused(0, &[Node::Leaves(vec![0.0, 1.0])]), TreeError::UnlikeLeaves { node: 0 });
+    for mixed in [[Node::Leaf(1.0), Node::Leaves(vec![1.0])], [Node::Leaves(vec![1.0]), Node::Leaf(1.0)]] {
+        let [left, right] = mixed;
+        assert_eq!(refused(0, &[split(1, 2), left, right]), TreeError::UnlikeLeaves { node: 2 });
+    }
 }

@@ -55,7 +55,8 @@ pub struct CheckArgs {
 /// Arguments of `millpond models add`.
 #[derive(clap::Args)]
 pub struct AddArgs {
-    /// The model's file: XGBoost, as JSON or UBJ (`model.save_model("model.ubj")`)
+    /// The model's file: XGBoost, as JSON or UBJ (`model.save_model("model.ubj")`), LightGBM, as text
+    /// (`booster.save_model("model.txt")`), or scikit-learn trees, as JSON (models/train/export_sklearn.py)
     file: PathBuf,
     /// What the model will be called: lower-case letters, digits and hyphens
     #[arg(long, short)]
@@ -69,7 +70,7 @@ pub struct AddArgs {
     /// Names of its features, for a file that has none
     #[arg(long, value_delimiter = ',', value_name = "A,B,...")]
     features: Option<Vec<String>>,
-    /// Labels of its classes, in order [default: 0,1,...]
+    /// Labels of its classes, in order [default: the file's own, or 0,1,...]
     #[arg(long, value_delimiter = ',', value_name = "A,B,...")]
     labels: Option<Vec<String>>,
     /// Under which terms it may be used
@@ -176,8 +177,7 @@ async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
         let message = format!("model {name} already has a version {version}");
         return Err(failure::usage(message, "versions never change; choose another with --version").into());
     }
-    // UBJ cannot be text: its strings carry binary lengths.
-    let file = if std::str::from_utf8(&bytes).is_ok() { "model.json" } else { "model.ubj" };
+    let file = infer::file_name(&bytes);
     let choices = Choices {
         name: name.to_string(),
         version: version.to_string(),

@@ -2,30 +2,32 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::{Column, Forest, Nodes, Packed, Tree, key};
+use super::{All, Column, Forest, Leaves, Nodes, Packed, Scalar, Tree};
 
 /// What a split asks of a feature's value; a "yes" goes left.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Test {
+pub enum Test<X = f32> {
     /// `x < threshold` (XGBoost). Never true if the threshold is NaN.
-    Below(f32),
+    Below(X),
     /// `x <= threshold` (scikit-learn, LightGBM). Never true if the threshold is NaN.
-    AtMost(f32),
+    AtMost(X),
     /// x is none of these categories (XGBoost: what is in the set goes right). Values are truncated; negative ones are in no set.
     NotIn(Vec<u32>),
 }
 
 /// A node of a tree; children are places in the same list.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Node {
-    /// The value that a row ending here gets.
-    Leaf(f32),
+pub enum Node<X = f32, V = f32> {
+    /// The value that a row ending here adds to the tree's output.
+    Leaf(V),
+    /// The values that a row ending here adds to all outputs, one each.
+    Leaves(Vec<V>),
     /// An inner node.
     Split {
         /// Which value of the row is tested.
         feature: usize,
         /// How it is tested.
-        test: Test,
+        test: Test<X>,
         /// Whether a missing value goes left.
         missing_left: bool,
         /// Where the rows go whose test is true.
@@ -73,6 +75,12 @@ pub enum TreeError {
         /// How many there are.
         outputs: usize,
     },
+    /// A leaf has values for all outputs where others have one, or not as many as there are outputs.
+    #[error("node {node} is a leaf of another kind or size than the forest's others")]
+    UnlikeLeaves {
+        /// The leaf.
+        node: usize,
+    },
     /// More nodes than a u32 counts.
     #[error("the forest has too many nodes")]
     TooLarge,
@@ -80,21 +88,25 @@ pub enum TreeError {
 
 /// Collects trees, checks them, and lays them out as a [`Forest`].
 #[derive(Debug)]
-pub struct Builder {
+pub struct Builder<X: Scalar = f32, V = f32> {
     features: usize,
-    base: Vec<f32>,
+    base: Vec<V>,
     columns: Vec<Column>,
     /// Column of a feature, by missing-goes-left.
     column_of: HashMap<(usize, bool), u32>,
     trees: Vec<Tree>,
-    nodes: Vec<Packed<u32>>,
-    values: Vec<f32>,
+    nodes: Vec<Packed<X::Key, u32>>,
+    /// By node, a leaf's value, if leaves have one.
+    values: Vec<V>,
+    /// By node, which list is a leaf's, if leaves have one for each output.
+    lists: Vec<u32>,
+    listed: Vec<V>,
 }
 
-impl Builder {
+impl<X: Scalar, V: Scalar> Builder<X, V> {
     /// For rows of `features` values, with one output for each of the base scores, to which the leaves are added.
     #[must_use]
-    pub fn new(features: usize, base: Vec<f32>) -> Self {
+    pub fn new(features: usize, base: Vec<V>) -> Self {
         Self {
             features,
             base,
@@ -103,15 +115,18 @@ impl Builder {
             trees: Vec::new(),
             nodes: Vec::new(),
             values: Vec::new(),
+            lists: Vec::new(),
+            listed: Vec::new(),
         }
     }
 
-    /// Adds a tree whose root is `nodes[0]` and whose leaves are added to `output`. Nodes that the root doesn't reach are left out.
+    /// Adds a tree whose root is `nodes[0]` and whose leaves are added to `output`, or, if they have a value for each output, to
+    /// all of them. Nodes that the root doesn't reach are left out.
     ///
     /// # Errors
     ///
     /// [`TreeError`]; the builder is then of no use.
-    pub fn add(&mut self, output: usize, nodes: &[Node]) -> Result<(), TreeError> {
+    pub fn add(&mut self, output: usize, nodes: &[Node<X, V>]) -> Result<(), TreeError> {
         let outputs = self.base.len();
         if output >= outputs {
             return Err(TreeError::NoSuchOutput { output, outputs });
@@ -134,8 +149,24 @@ impl Builder {
             match &nodes[place] {
                 Node::Leaf(value) => {
                     let own = (self.nodes.len() - start) as u32;
-                    self.nodes.push(Packed { key: i32::MAX, column: 0, left: own });
+                    if !self.listed.is_empty() {
+                        return Err(TreeError::UnlikeLeaves { node: place });
+                    }
+                    self.nodes.push(Packed { key: X::HIGHEST, column: 0, left: own });
+                    // Splits since the last leaf have none.
+                    self.values.resize(self.nodes.len() - 1, V::ZERO);
                     self.values.push(*value);
+                }
+                Node::Leaves(values) => {
+                    let own = (self.nodes.len() - start) as u32;
+                    if values.len() != outputs || !self.values.is_empty() {
+                        return Err(TreeError::UnlikeLeaves { node: place });
+                    }
+                    self.nodes.push(Packed { key: X::HIGHEST, column: 0, left: own });
+                    // Never more lists than nodes.
+                    self.lists.resize(self.nodes.len() - 1, 0);
+                    self.lists.push((self.listed.len() / outputs) as u32);
+                    self.listed.extend_from_slice(values);
                 }
                 Node::Split { feature, test, missing_left, left, right } => {
                     if *feature >= self.features {
@@ -155,7 +186,6 @@ impl Builder {
                     }
                     let (column, key) = self.compile(*feature, test, *missing_left);
                     self.nodes.push(Packed { key, column, left: placed });
-                    self.values.push(0.0);
                     placed += 2;
                 }
             }
@@ -165,18 +195,17 @@ impl Builder {
     }
 
     /// The column that a split compares, and the key that goes left if the column's is below it.
-    fn compile(&mut self, feature: usize, test: &Test, missing_left: bool) -> (u32, i32) {
-        // No number's key is below this, a missing one's is.
-        const NEVER: i32 = i32::MIN + 1;
+    fn compile(&mut self, feature: usize, test: &Test<X>, missing_left: bool) -> (u32, X::Key) {
         let key = match test {
-            Test::Below(threshold) | Test::AtMost(threshold) if threshold.is_nan() => NEVER,
-            Test::Below(threshold) => key(*threshold),
-            Test::AtMost(threshold) => key(*threshold) + 1,
+            // No number's key is below this, a missing one's is.
+            Test::Below(threshold) | Test::AtMost(threshold) if threshold.is_nan() => X::LOW,
+            Test::Below(threshold) => threshold.key(),
+            Test::AtMost(threshold) => threshold.key_above(),
             Test::NotIn(set) => {
                 let mut set = set.clone();
                 set.sort_unstable();
                 self.columns.push(Column::Categories { feature, set, missing_left });
-                return ((self.columns.len() - 1) as u32, 0);
+                return ((self.columns.len() - 1) as u32, X::LOW);
             }
         };
         let columns = &mut self.columns;
@@ -189,18 +218,28 @@ impl Builder {
 
     /// The forest.
     #[must_use]
-    pub fn build(self) -> Forest {
-        let Self { features, base, columns, trees, mut nodes, mut values, .. } = self;
+    pub fn build(self) -> Forest<X, V> {
+        let Self { features, base, columns, trees, mut nodes, mut values, mut lists, listed, .. } = self;
         let len = nodes.len().next_power_of_two();
         let narrow = columns.len() <= 1 << 16 && nodes.iter().all(|node| node.left <= u32::from(u16::MAX));
         nodes.resize(len, Packed::default());
-        values.resize(len, 0.0);
+        let leaves = if listed.is_empty() {
+            values.resize(len, V::ZERO);
+            Leaves::One(values)
+        } else {
+            lists.resize(len, 0);
+            Leaves::All(All { lists, values: listed })
+        };
         let nodes = if narrow {
-            let pack = |node: Packed<u32>| Packed { key: node.key, column: node.column as u16, left: node.left as u16 };
+            let pack = |node: Packed<X::Key, u32>| Packed {
+                key: node.key,
+                column: node.column as u16,
+                left: node.left as u16,
+            };
             Nodes::Narrow(nodes.into_iter().map(pack).collect())
         } else {
             Nodes::Wide(nodes)
         };
-        Forest { features, base, columns, trees, nodes, values }
+        Forest { features, base, columns, trees, nodes, leaves }
     }
 }

@@ -1,0 +1,86 @@
+//! Which engine reads a trained model's file.
+
+use bundle::{Manifest, ModelFormat};
+
+use crate::lightgbm::{self, LightGbmModel};
+use crate::model::{LoadError, Model};
+use crate::sklearn::{self, SklearnModel};
+use crate::table_model::{self, Facts, TableEngine};
+use crate::xgboost::{self, XgbModel};
+
+/// An engine that has read a file of one of the table formats.
+pub(crate) enum Engine {
+    Xgboost(XgbModel),
+    SklearnSingle(SklearnModel<f32>),
+    SklearnDouble(SklearnModel<f64>),
+    Lightgbm(LightGbmModel),
+}
+
+/// What is wrong with a file that has the signs of no known format.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "neither an XGBoost model in JSON or UBJ (`save_model` with a name that ends in .json or .ubj writes one), nor LightGBM's \
+     text (`booster.save_model` writes it), nor scikit-learn trees as models/train/export_sklearn.py writes them; \
+     pickles are never read"
+)]
+struct NotAModel;
+
+/// Any engine's reason to refuse a file.
+pub(crate) type ReadError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The format that the file's first bytes promise.
+pub(crate) fn recognise(bytes: &[u8]) -> ModelFormat {
+    if sklearn::is_model(bytes) {
+        ModelFormat::SklearnTrees
+    } else if lightgbm::is_model(bytes) {
+        ModelFormat::Lightgbm
+    } else {
+        ModelFormat::Xgboost
+    }
+}
+
+/// The name that a model file of this content usually has.
+#[must_use]
+pub fn file_name(bytes: &[u8]) -> &'static str {
+    match recognise(bytes) {
+        ModelFormat::Lightgbm => "model.txt",
+        // UBJ cannot be text: its strings carry binary lengths.
+        ModelFormat::Xgboost if std::str::from_utf8(bytes).is_err() => "model.ubj",
+        ModelFormat::Xgboost | ModelFormat::SklearnTrees => "model.json",
+    }
+}
+
+impl Engine {
+    /// Reads a file of the format.
+    pub(crate) fn read(format: ModelFormat, bytes: &[u8]) -> Result<Self, ReadError> {
+        Ok(match format {
+            ModelFormat::Xgboost => match xgboost::load(bytes) {
+                Err(xgboost::LoadError::NotAModel) => return Err(Box::new(NotAModel)),
+                read => Self::Xgboost(read?),
+            },
+            ModelFormat::SklearnTrees => match sklearn::load(bytes)? {
+                sklearn::AnyModel::Single(model) => Self::SklearnSingle(model),
+                sklearn::AnyModel::Double(model) => Self::SklearnDouble(model),
+            },
+            ModelFormat::Lightgbm => Self::Lightgbm(lightgbm::load(bytes)?),
+        })
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        match self {
+            Self::Xgboost(model) => model.facts(),
+            Self::SklearnSingle(model) => model.facts(),
+            Self::SklearnDouble(model) => model.facts(),
+            Self::Lightgbm(model) => model.facts(),
+        }
+    }
+
+    pub(crate) fn into_model(self, manifest: &Manifest, file_bytes: usize) -> Result<Box<dyn Model>, LoadError> {
+        match self {
+            Self::Xgboost(model) => table_model::model(manifest, file_bytes, model),
+            Self::SklearnSingle(model) => table_model::model(manifest, file_bytes, model),
+            Self::SklearnDouble(model) => table_model::model(manifest, file_bytes, model),
+            Self::Lightgbm(model) => table_model::model(manifest, file_bytes, model),
+        }
+    }
+}
