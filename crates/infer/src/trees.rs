@@ -169,8 +169,10 @@ impl<V: Scalar> Add<V> for [V] {
     fn add_lanes(&self, leaves: [usize; LANES], output: usize, sums: &mut [[V; LANES]]) {
         // The length is a power of two: the mask changes no index, and spares the bounds checks.
         let mask = self.len() - 1;
-        for (sum, leaf) in sums[output].iter_mut().zip(leaves) {
-            *sum += self[leaf & mask];
+        let sums = &mut sums[output];
+        // Zipped iterators, in a function of their own, made batches 5 % slower.
+        for lane in 0..LANES {
+            sums[lane] += self[leaves[lane] & mask];
         }
     }
 }
@@ -349,9 +351,9 @@ impl<X: Scalar, V: Scalar> Forest<X, V> {
                 *sums = [*base; LANES];
             }
         }
-        for tree in &self.trees {
+        for &tree in &self.trees {
             for (keys, sums) in keys.chunks_exact(width).zip(sums.chunks_exact_mut(outputs)) {
-                leaves.add_lanes(walk_rows(nodes, keys, *tree), tree.output as usize, sums);
+                leaves.add_lanes(walk_rows(nodes, keys, tree), tree.output as usize, sums);
             }
         }
         for (sums, out) in sums.chunks_exact(outputs).zip(out.chunks_mut(LANES * outputs)) {
