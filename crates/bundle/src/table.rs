@@ -95,11 +95,7 @@ impl Table {
     /// Reads a table of at most `max_rows` rows. Numbers are read as the nearest f64 and then rounded to f32, which is
     /// what XGBoost makes of a float64 frame.
     pub fn from_json(schema: &TableSchema, max_rows: usize, bytes: &[u8]) -> Result<Self, InputError> {
-        // Some editors put a byte order mark in front; RFC 8259 lets a reader ignore it.
-        let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
-        if bytes.iter().all(u8::is_ascii_whitespace) {
-            return Err(InputError::Empty("the input has no content".to_owned()));
-        }
+        let bytes = crate::input_error::content(bytes)?;
         let mut reader = Reader {
             schema,
             max_rows,

@@ -4,13 +4,18 @@
 //!   [`draft()`] makes a manifest from a trained model's file.
 //! - [`xgboost`] reads XGBoost's native model files, JSON and UBJ, and predicts with XGBoost's own arithmetic, bit for bit.
 //! - [`trees`] is the engine under it: forests of decision trees walked over order-preserving integer keys.
-//! - [`math`] has the one `exp` and `ln` that make a prediction the same bits on every platform.
+//! - [`char_rnn`] writes names letter by letter, as the PyTorch tutorial's network does; [`torch`] reads such a network's weights
+//!   when it is added.
+//! - [`math`] has the one `exp` and `ln` that make a prediction the same bits on every platform, [`random`] the one generator.
 
+pub mod char_rnn;
 pub mod draft;
 mod load;
 pub mod math;
 pub mod model;
+pub mod random;
 mod table_model;
+pub mod torch;
 pub mod trees;
 pub mod xgboost;
 

@@ -12,5 +12,6 @@ pub fn load<B: AsRef<[u8]>>(manifest: &Manifest, files: &HashMap<String, B>) -> 
     let bytes = files.get(file).ok_or_else(|| LoadError::FileMissing(file.clone()))?.as_ref();
     match manifest.engine.format {
         ModelFormat::Xgboost => crate::table_model::load(manifest, file, bytes),
+        ModelFormat::CharRnn => crate::char_rnn::load(manifest, file, bytes),
     }
 }

@@ -1,5 +1,6 @@
 //! A tree model behind a table schema: JSON rows in, one JSON answer a row out.
 
+use bundle::manifest::Input;
 use bundle::{Column, Manifest, Output, Params, Shape, Table, TableSchema};
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
@@ -24,7 +25,9 @@ struct TableModel {
 pub(crate) fn load(manifest: &Manifest, file: &str, bytes: &[u8]) -> Result<Box<dyn Model>, LoadError> {
     let model =
         xgboost::load(bytes).map_err(|source| LoadError::Engine { file: file.to_owned(), source: Box::new(source) })?;
-    let bundle::manifest::Input::Table(schema) = &manifest.input;
+    let Input::Table(schema) = &manifest.input else {
+        return Err(LoadError::Contradiction("an XGBoost model takes a table".to_owned()));
+    };
     check_columns(&schema.columns, &model)?;
     check_output(&manifest.output, &model)?;
     Ok(Box::new(TableModel {
@@ -60,6 +63,7 @@ fn check_output(output: &Output, model: &XgbModel) -> Result<(), LoadError> {
             Answers::Probabilities | Answers::ClassNumber => labels.len() == model.num_class.max(2),
             Answers::Number => false,
         },
+        Output::Text { .. } => false,
     };
     if fits {
         return Ok(());
@@ -162,6 +166,8 @@ impl Serialize for RowAnswer<'_> {
             Output::Number { .. } => return serializer.serialize_f64(f64::from(self.values[0])),
             Output::Numbers { .. } => return serializer.collect_seq(self.values.iter().map(|v| f64::from(*v))),
             Output::Label { labels } => labels,
+            // Refused when the bundle was loaded.
+            Output::Text { .. } => return serializer.serialize_none(),
         };
         let both;
         let (class, probabilities): (usize, &[f32]) = match answers(&self.model.model) {
