@@ -3,17 +3,19 @@
     python reference_names.py ../../crates/infer/tests/reference/names [FOLDER]
 
 writes a small network with random weights as `torch.save` wrote it before PyTorch 1.6 (`small.pth`), and what PyTorch answers
-(`small.json`). With FOLDER, which has the trained weights of 2018 (`model.pth`) and their alphabet and languages (`params.pkl`), it also
-writes `trained.json`: PyTorch's answers for every language and capital. The weights themselves stay where they are.
+(`small.json`), and its answers for every language and capital of the bundle that ships (`shipped.json`). With FOLDER, which has the trained weights of 2018 (`model.pth`) and their alphabet and languages (`params.pkl`), it also
+writes `trained.json`: the same of those. The weights themselves stay where they are.
 """
 
 import json
 import pathlib
 import pickle
 import sys
+import tomllib
 
 import torch
 from char_rnn import CharRnn
+from safetensors.torch import load_file
 
 CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -42,7 +44,7 @@ def record(net: CharRnn, categories: list[str], starts: str) -> dict:
         "categories": categories,
         "starts": starts,
         "least_lead": min(lead for names in answers.values() for _, lead in names),
-        "names": {category: " ".join(name for name, _ in names) for category, names in answers.items()},
+        "names": {category: "|".join(name for name, _ in names) for category, names in answers.items()},
         "steps": steps,
     }
 
@@ -70,6 +72,14 @@ def main() -> None:
     net.o2o.bias[net.end] -= 2
     torch.save(net.state_dict(), out / "small.pth", _use_new_zipfile_serialization=False)
     write(out / "small.json", record(net, ["Elvish", "Dwarvish", "Orcish"], "AKSn'"))
+
+    bundle = pathlib.Path(__file__).parent / "../names/1"
+    with open(bundle / "model.toml", "rb") as file:
+        known = tomllib.load(file)["input"]
+    state = load_file(bundle / "model.safetensors")
+    net = CharRnn(len(known["categories"]), known["alphabet"], len(state["i2h.bias"]))
+    net.load_state_dict(state)
+    write(out / "shipped.json", record(net, known["categories"], CAPITALS))
 
     if len(sys.argv) > 2:
         folder = pathlib.Path(sys.argv[2])

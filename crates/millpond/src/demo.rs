@@ -38,8 +38,10 @@ struct Sample {
     expected: &'static str,
 }
 
-const SAMPLES: &[Sample] =
-    &[Sample { model: "wine-quality", input: "wine-quality/wines.json", expected: "wine-quality/expected.json" }];
+const SAMPLES: &[Sample] = &[
+    Sample { model: "wine-quality", input: "wine-quality/wines.json", expected: "wine-quality/expected.json" },
+    Sample { model: "names", input: "names/russian.json", expected: "names/expected.json" },
+];
 
 /// The ways into the pipeline.
 #[derive(Debug, Clone, Copy)]
