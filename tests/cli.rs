@@ -32,6 +32,9 @@ fn folder() -> tempfile::TempDir {
     std::fs::write(dir.path().join("bad.json"), "[{").unwrap();
     std::fs::copy(wine, dir.path().join("wine.ubj")).unwrap();
     std::fs::copy(reference.join("binary.json"), dir.path().join("binary.json")).unwrap();
+    let small = root().join("crates/infer/tests/reference/names/small.pth");
+    std::fs::copy(small, dir.path().join("small.pth")).unwrap();
+    std::fs::write(dir.path().join("alphabet.txt"), "aeiknorstAKS'é\n").unwrap();
     std::fs::copy(root().join("samples/wine-quality/wines.json"), dir.path().join("wines.json")).unwrap();
     dir
 }
@@ -88,6 +91,14 @@ fn models_are_added_listed_and_checked() {
         "models add binary.json --name x --features a,b",
         "models add binary.json --name x --features a,b,c,d,e,f,g,h,i,j --labels no,yes,maybe",
         "models add binary.json --name x --features a,b,c,d,e,f,g,h,i,j --labels no,yes",
+        "models add small.pth --name y",
+        "models add small.pth --name y --task nonsense",
+        "models add small.pth --name y --task names",
+        "models add small.pth --name y --task names --alphabet alphabet.txt",
+        "models add small.pth --name y --task names --alphabet abc --categories Elvish,Dwarvish,Orcish",
+        "models add small.pth --name y --task names --alphabet aeiknorstAKS'é --categories Elvish,Dwarvish,Orcish",
+        "models add small.pth --name y --task names --alphabet alphabet.txt --categories Elvish,Dwarvish,Orcish",
+        "models add alphabet.txt --name y --task names",
         "models list",
         "models list --json",
         "models check",

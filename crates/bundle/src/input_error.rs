@@ -17,6 +17,16 @@ pub enum InputError {
     TooLarge(String),
 }
 
+/// The bytes that are to be JSON, if there are any.
+pub(crate) fn content(bytes: &[u8]) -> Result<&[u8], InputError> {
+    // Some editors put a byte order mark in front; RFC 8259 lets a reader ignore it.
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(InputError::Empty("the input has no content".to_owned()));
+    }
+    Ok(bytes)
+}
+
 impl InputError {
     /// Sorts serde_json's errors into ours; its text names the line and the column.
     pub(crate) fn from_json(error: &serde_json::Error) -> Self {

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
+use crate::letters::{Letters, LettersSchema};
 use crate::params::{Param, Params};
-use crate::table::{Precision, TableSchema};
+use crate::table::{Precision, Table, TableSchema};
 
 /// The only manifest format that this program knows.
 const FORMAT: u32 = 1;
@@ -74,6 +75,8 @@ pub enum ModelFormat {
     SklearnTrees,
     /// LightGBM's own text model (`Booster.save_model`).
     Lightgbm,
+    /// A character RNN's weights as safetensors: the network of the PyTorch tutorial that generates names.
+    CharRnn,
 }
 
 /// What a model takes.
@@ -82,9 +85,11 @@ pub enum ModelFormat {
 pub enum Input {
     /// Rows of named numbers.
     Table(TableSchema),
+    /// A category and start letters.
+    StartLetters(LettersSchema),
 }
 
-/// What a model answers for each row.
+/// What a model answers for each row or start letter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Output {
@@ -103,6 +108,12 @@ pub enum Output {
     Label {
         /// The labels in the order of the model's classes; two for a binary model.
         labels: Vec<String>,
+    },
+    /// One text.
+    Text {
+        /// What it is, in words.
+        #[serde(default)]
+        description: String,
     },
 }
 
@@ -186,8 +197,10 @@ impl Manifest {
     }
 
     fn check(&self) -> Result<(), String> {
-        let Input::Table(schema) = &self.input;
-        schema.check()?;
+        match &self.input {
+            Input::Table(schema) => schema.check(),
+            Input::StartLetters(schema) => schema.check(),
+        }?;
         if !self.files.contains_key(&self.engine.file) {
             return Err(format!("[files] lacks the model file {:?}", self.engine.file));
         }
@@ -224,15 +237,15 @@ impl Manifest {
 
     /// Checks an input as the worker will, without running it.
     pub fn check_input(&self, bytes: &[u8]) -> Result<(), crate::InputError> {
-        let Input::Table(schema) = &self.input;
-        match schema.precision {
-            Precision::Single => Table::<f32>::from_json(schema, self.limits.max_rows, bytes).map(drop),
-            Precision::Double => Table::<f64>::from_json(schema, self.limits.max_rows, bytes).map(drop),
+        match &self.input {
+            Input::Table(schema) => match schema.precision {
+                Precision::Single => Table::<f32>::from_json(schema, self.limits.max_rows, bytes).map(drop),
+                Precision::Double => Table::<f64>::from_json(schema, self.limits.max_rows, bytes).map(drop),
+            },
+            Input::StartLetters(schema) => Letters::from_json(schema, bytes).map(drop),
         }
     }
 }
-
-use crate::table::Table;
 
 /// `" (line 3)"`, if the place is known.
 fn place(text: &str, span: Option<std::ops::Range<usize>>) -> String {

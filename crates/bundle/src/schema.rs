@@ -2,13 +2,20 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::letters::LettersSchema;
 use crate::manifest::{Input, Manifest, Output};
 use crate::params::ParamKind;
-use crate::table::ColumnKind;
+use crate::table::{ColumnKind, TableSchema};
 
 /// What an input must be.
 pub fn input_schema(manifest: &Manifest) -> Value {
-    let Input::Table(table) = &manifest.input;
+    match &manifest.input {
+        Input::Table(table) => rows_schema(table, manifest.limits.max_rows),
+        Input::StartLetters(letters) => letters_schema(letters),
+    }
+}
+
+fn rows_schema(table: &TableSchema, max_rows: usize) -> Value {
     let mut properties = Map::new();
     for column in &table.columns {
         let kind = match column.kind {
@@ -30,9 +37,32 @@ pub fn input_schema(manifest: &Manifest) -> Value {
     }
     let required: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
     let row = json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false});
-    let rows =
-        json!({"type": "array", "items": {"$ref": "#/$defs/row"}, "minItems": 1, "maxItems": manifest.limits.max_rows});
+    let rows = json!({"type": "array", "items": {"$ref": "#/$defs/row"}, "minItems": 1, "maxItems": max_rows});
     json!({"$defs": {"row": row}, "anyOf": [rows, {"$ref": "#/$defs/row"}]})
+}
+
+fn letters_schema(letters: &LettersSchema) -> Value {
+    let mut class = String::new();
+    for letter in letters.alphabet.chars() {
+        // What has a meaning within the brackets of a regular expression.
+        if matches!(letter, '\\' | '[' | ']' | '^' | '-') {
+            class.push('\\');
+        }
+        class.push(letter);
+    }
+    let start_letters = json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": letters.max_start_letters,
+        "pattern": format!("^[{class}]+$"),
+        "description": "each letter is answered with one text that begins with it",
+    });
+    json!({
+        "type": "object",
+        "properties": {"category": {"enum": letters.categories}, "start_letters": start_letters},
+        "required": ["category", "start_letters"],
+        "additionalProperties": false,
+    })
 }
 
 /// What an answer is. A number that is not finite is `null`: JSON has no other way to say it.
@@ -56,7 +86,11 @@ pub fn output_schema(manifest: &Manifest) -> Value {
                 "required": ["prediction"],
             })
         }
+        Output::Text { description } => json!({"type": "string", "description": description}),
     };
+    if matches!(manifest.input, Input::StartLetters(_)) {
+        return json!({"type": "array", "items": row, "minItems": 1});
+    }
     json!({"$defs": {"row": row}, "anyOf": [{"type": "array", "items": {"$ref": "#/$defs/row"}}, {"$ref": "#/$defs/row"}]})
 }
 
@@ -91,4 +125,19 @@ pub fn params_schema(manifest: &Manifest) -> Value {
         })
         .collect();
     json!({"type": "object", "properties": properties, "additionalProperties": false})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_takes_the_alphabet_and_nothing_else() {
+        let letters =
+            LettersSchema { alphabet: "a ^-]\\[Ä".into(), categories: vec!["x".into()], max_start_letters: 7 };
+        let schema = letters_schema(&letters);
+        assert_eq!(schema["properties"]["start_letters"]["pattern"], r"^[a \^\-\]\\\[Ä]+$");
+        assert_eq!(schema["properties"]["start_letters"]["maxLength"], 7);
+        assert_eq!(schema["properties"]["category"], json!({"enum": ["x"]}));
+    }
 }

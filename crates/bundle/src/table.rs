@@ -165,11 +165,7 @@ impl<T: Number> Table<T> {
     /// Reads a table of at most `max_rows` rows. Numbers are read as the nearest f64 and then, for f32, rounded once more,
     /// which is what XGBoost and scikit-learn make of a float64 frame.
     pub fn from_json(schema: &TableSchema, max_rows: usize, bytes: &[u8]) -> Result<Self, InputError> {
-        // Some editors put a byte order mark in front; RFC 8259 lets a reader ignore it.
-        let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
-        if bytes.iter().all(u8::is_ascii_whitespace) {
-            return Err(InputError::Empty("the input has no content".to_owned()));
-        }
+        let bytes = crate::input_error::content(bytes)?;
         let mut reader = Reader {
             schema,
             max_rows,

@@ -1,14 +1,19 @@
 //! From a trained model's file to a bundle's manifest: what `models add` writes.
 
+mod names;
+
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::str::FromStr;
 
 use bundle::manifest::Input;
-use bundle::{Column, ColumnKind, Golden, Limits, Manifest, Output, Param, ParamKind, TableSchema};
+use bundle::{Column, ColumnKind, Golden, Limits, Manifest, ModelFormat, Output, Param, ParamKind, TableSchema};
 use serde_json::{Map, Value};
 
-use crate::engine::{Engine, ReadError, recognise};
+use crate::engine::{Engine, ReadError, file_name, recognise};
 use crate::model::{Control, LoadError, RunError};
 use crate::table_model::{Answers, Facts, PROBABILITIES};
+use crate::{char_rnn, torch};
 
 /// What a person says about a model beside its file.
 #[derive(Debug, Clone, Default)]
@@ -25,7 +30,35 @@ pub struct Choices {
     pub features: Option<Vec<String>>,
     /// Under which terms it may be used.
     pub licence: Option<String>,
+    /// What it does, for a file of weights that could be any network's.
+    pub task: Option<Task>,
+    /// The letters of a model that writes names, in its order.
+    pub alphabet: Option<String>,
+    /// The categories of a model that writes names, in its order.
+    pub categories: Option<Vec<String>>,
 }
+
+/// What a network does. (What trees do, their file says.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Writes names letter by letter: the character RNN of the PyTorch tutorial.
+    Names,
+}
+
+impl FromStr for Task {
+    type Err = UnknownTask;
+    fn from_str(text: &str) -> Result<Self, UnknownTask> {
+        match text {
+            "names" => Ok(Self::Names),
+            _ => Err(UnknownTask),
+        }
+    }
+}
+
+/// No task has this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the only task to name is names")]
+pub struct UnknownTask;
 
 /// Why no manifest could be drafted.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +72,9 @@ pub enum DraftError {
         /// How many there are.
         count: usize,
     },
+    /// The same of other things than features.
+    #[error("{0}")]
+    Unsaid(String),
     /// What the person said contradicts the file.
     #[error("{0}")]
     Contradiction(String),
@@ -47,16 +83,51 @@ pub enum DraftError {
     Example(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Drafts the manifest of a bundle around the model file `bytes`, which will be called `file` there.
+const TASK_UNSAID: &str = "the file holds a network's weights, but not what it does; say so with --task names";
+
+/// The file as a bundle keeps it, and its name there: what is not plain data is turned into what is.
+pub fn prepare<'a>(bytes: &'a [u8], choices: &Choices) -> Result<(&'static str, Cow<'a, [u8]>), DraftError> {
+    if torch::recognises(bytes) {
+        if choices.task.is_none() {
+            return Err(DraftError::Unsaid(TASK_UNSAID.to_owned()));
+        }
+        let tensors = torch::read(bytes).map_err(|error| DraftError::Load(Box::new(error)))?;
+        let weights = char_rnn::to_safetensors(&tensors).map_err(|error| DraftError::Load(Box::new(error)))?;
+        return Ok(("model.safetensors", weights.into()));
+    }
+    Ok((file_name(bytes), bytes.into()))
+}
+
+/// Drafts the manifest of a bundle around the model file `bytes`, which will be called `file` there; [`prepare`] gives both.
 ///
-/// The manifest has one golden example: a row of zeros and this engine's own answer to it. It shows clients what to send,
+/// The manifest has one golden example, such as a row of zeros, and this engine's own answer to it. It shows clients what to send,
 /// and shows that the bundle loads; that the answer is the training library's is for whoever trained it to add.
 pub fn draft(file: &str, bytes: &[u8], choices: &Choices) -> Result<Manifest, DraftError> {
-    let facts = Engine::read(recognise(bytes), bytes).map_err(DraftError::Load)?.facts();
+    let (mut manifest, input) = match (recognise(bytes), choices.task) {
+        (ModelFormat::CharRnn, Some(Task::Names)) => names::draft(file, bytes, choices)?,
+        (ModelFormat::CharRnn, None) => return Err(DraftError::Unsaid(TASK_UNSAID.to_owned())),
+        (format @ (ModelFormat::Xgboost | ModelFormat::SklearnTrees | ModelFormat::Lightgbm), _) => {
+            trees(format, file, bytes, choices)?
+        }
+    };
+    // What is written must be read again: names, labels and digests all go through the same checks.
+    Manifest::parse(&manifest.to_toml()).map_err(|error| DraftError::Contradiction(error.to_string()))?;
+    let answer = answer(&manifest, file, bytes, &input).map_err(DraftError::Example)?;
+    manifest.goldens.push(Golden { input, output: answer, params: "{}".to_owned(), tolerance: 0.0 });
+    Ok(manifest)
+}
+
+/// A tree model's manifest without its golden example, and the example's input.
+fn trees(format: ModelFormat, file: &str, bytes: &[u8], choices: &Choices) -> Result<(Manifest, String), DraftError> {
+    let facts = Engine::read(format, bytes).map_err(DraftError::Load)?.facts();
+    if choices.task.is_some() || choices.alphabet.is_some() || choices.categories.is_some() {
+        let fault = format!("a model with {} takes a table; leave --task, --alphabet and --categories out", facts.kind);
+        return Err(DraftError::Contradiction(fault));
+    }
     let columns = columns(&facts, choices)?;
     let row: Map<String, Value> = columns.iter().map(|column| (column.name.clone(), Value::from(0))).collect();
     let (output, params) = output(&facts, choices)?;
-    let mut manifest = Manifest {
+    let manifest = Manifest {
         format: 1,
         name: choices.name.clone(),
         version: choices.version.clone(),
@@ -72,12 +143,7 @@ pub fn draft(file: &str, bytes: &[u8], choices: &Choices) -> Result<Manifest, Dr
         goldens: Vec::new(),
         files: BTreeMap::from([(file.to_owned(), bundle::digest(bytes))]),
     };
-    // What is written must be read again: names, labels and digests all go through the same checks.
-    Manifest::parse(&manifest.to_toml()).map_err(|error| DraftError::Contradiction(error.to_string()))?;
-    let input = Value::from(vec![Value::Object(row)]).to_string();
-    let answer = answer(&manifest, file, bytes, &input).map_err(DraftError::Example)?;
-    manifest.goldens.push(Golden { input, output: answer, params: "{}".to_owned(), tolerance: 0.0 });
-    Ok(manifest)
+    Ok((manifest, Value::from(vec![Value::Object(row)]).to_string()))
 }
 
 fn columns(facts: &Facts, choices: &Choices) -> Result<Vec<Column>, DraftError> {

@@ -2,6 +2,7 @@
 
 use bundle::{Manifest, ModelFormat};
 
+use crate::char_rnn;
 use crate::lightgbm::{self, LightGbmModel};
 use crate::model::{LoadError, Model};
 use crate::sklearn::{self, SklearnModel};
@@ -30,7 +31,9 @@ pub(crate) type ReadError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The format that the file's first bytes promise.
 pub(crate) fn recognise(bytes: &[u8]) -> ModelFormat {
-    if sklearn::is_model(bytes) {
+    if char_rnn::recognises(bytes) {
+        ModelFormat::CharRnn
+    } else if sklearn::is_model(bytes) {
         ModelFormat::SklearnTrees
     } else if lightgbm::is_model(bytes) {
         ModelFormat::Lightgbm
@@ -40,9 +43,9 @@ pub(crate) fn recognise(bytes: &[u8]) -> ModelFormat {
 }
 
 /// The name that a model file of this content usually has.
-#[must_use]
-pub fn file_name(bytes: &[u8]) -> &'static str {
+pub(crate) fn file_name(bytes: &[u8]) -> &'static str {
     match recognise(bytes) {
+        ModelFormat::CharRnn => "model.safetensors",
         ModelFormat::Lightgbm => "model.txt",
         // UBJ cannot be text: its strings carry binary lengths.
         ModelFormat::Xgboost if std::str::from_utf8(bytes).is_err() => "model.ubj",
@@ -63,6 +66,8 @@ impl Engine {
                 sklearn::AnyModel::Double(model) => Self::SklearnDouble(model),
             },
             ModelFormat::Lightgbm => Self::Lightgbm(lightgbm::load(bytes)?),
+            // No format of tables; `char_rnn` loads it.
+            ModelFormat::CharRnn => return Err(Box::new(NotAModel)),
         })
     }
 

@@ -6,20 +6,24 @@
 //! - [`sklearn`] reads scikit-learn's forests and boosted trees, exported as JSON, and predicts as scikit-learn does.
 //! - [`lightgbm`] reads LightGBM's text models and predicts with LightGBM's own arithmetic.
 //! - [`trees`] is the engine under them all: forests of decision trees walked over order-preserving integer keys.
-//! - [`math`] has the `exp` and `ln` that make a prediction the same bits on every platform.
+//! - [`char_rnn`] writes names letter by letter, as the PyTorch tutorial's network does; [`torch`] reads such a network's weights
+//!   when it is added.
+//! - [`math`] has the `exp` and `ln` that make a prediction the same bits on every platform, [`random`] the one generator.
 
+pub mod char_rnn;
 pub mod draft;
 mod engine;
 pub mod lightgbm;
 mod load;
 pub mod math;
 pub mod model;
+pub mod random;
 pub mod sklearn;
 mod table_model;
+pub mod torch;
 pub mod trees;
 pub mod xgboost;
 
 pub use draft::{check_goldens, draft};
-pub use engine::file_name;
 pub use load::load;
 pub use model::{Answer, Control, LoadError, Model, RunError};

@@ -17,5 +17,6 @@ pub fn load<B: AsRef<[u8]>>(manifest: &Manifest, files: &HashMap<String, B>) -> 
             let engine = read.map_err(|source| LoadError::Engine { file: file.clone(), source })?;
             engine.into_model(manifest, bytes.len())
         }
+        ModelFormat::CharRnn => crate::char_rnn::load(manifest, file, bytes),
     }
 }

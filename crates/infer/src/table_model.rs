@@ -1,5 +1,6 @@
 //! A tree model behind a table schema: JSON rows in, one JSON answer a row out.
 
+use bundle::manifest::Input;
 use bundle::{Column, Manifest, ModelFormat, Number, Output, Params, Precision, Shape, Table, TableSchema};
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
@@ -99,7 +100,9 @@ pub(crate) fn model<E: TableEngine + 'static>(
     engine: E,
 ) -> Result<Box<dyn Model>, LoadError> {
     let facts = engine.facts();
-    let bundle::manifest::Input::Table(schema) = &manifest.input;
+    let Input::Table(schema) = &manifest.input else {
+        return Err(LoadError::Contradiction(format!("a model with {} takes a table", facts.kind)));
+    };
     check_input(schema, &facts)?;
     check_output(&manifest.output, &facts)?;
     Ok(Box::new(TableModel {
@@ -148,6 +151,7 @@ fn check_output(output: &Output, facts: &Facts) -> Result<(), LoadError> {
             Answers::Labels { classes, .. } => labels.len() == classes,
             Answers::Numbers => false,
         },
+        Output::Text { .. } => false,
     };
     if fits {
         return Ok(());
@@ -226,6 +230,8 @@ impl<E: TableEngine> Serialize for RowAnswer<'_, E> {
             Output::Number { .. } => return serializer.serialize_f64(engine.number(self.values)),
             Output::Numbers { .. } => return serializer.collect_seq(engine.numbers(self.values)),
             Output::Label { labels } => labels,
+            // Refused when the bundle was loaded.
+            Output::Text { .. } => return serializer.serialize_none(),
         };
         let class = engine.class(self.values);
         let mut row = serializer.serialize_map(None)?;

@@ -41,6 +41,7 @@ struct Sample {
 const SAMPLES: &[Sample] = &[
     Sample { model: "wine-quality", input: "wine-quality/wines.json", expected: "wine-quality/expected.json" },
     Sample { model: "moons", input: "moons/point.json", expected: "moons/expected.json" },
+    Sample { model: "names", input: "names/russian.json", expected: "names/expected.json" },
 ];
 
 /// The ways into the pipeline.

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use bundle::manifest::Input;
 use comfy_table::Table;
-use infer::draft::{Choices, DraftError};
+use infer::draft::{Choices, DraftError, Task};
 use job::{ModelName, Version};
 use registry::{Published, Registry};
 use serde_json::json;
@@ -56,7 +57,8 @@ pub struct CheckArgs {
 #[derive(clap::Args)]
 pub struct AddArgs {
     /// The model's file: XGBoost, as JSON or UBJ (`model.save_model("model.ubj")`), LightGBM, as text
-    /// (`booster.save_model("model.txt")`), or scikit-learn trees, as JSON (models/train/export_sklearn.py)
+    /// (`booster.save_model("model.txt")`), scikit-learn trees, as JSON (models/train/export_sklearn.py), or a network's
+    /// weights, as safetensors or as PyTorch saved them before 1.6
     file: PathBuf,
     /// What the model will be called: lower-case letters, digits and hyphens
     #[arg(long, short)]
@@ -67,6 +69,15 @@ pub struct AddArgs {
     /// A few words about it
     #[arg(long)]
     title: Option<String>,
+    /// What a network does, which weights do not say: `names` writes names, as the character RNN of the PyTorch tutorial does
+    #[arg(long)]
+    task: Option<Task>,
+    /// The letters that a model of names knows, in its order: a text file, or the letters themselves
+    #[arg(long, value_name = "FILE|TEXT", allow_hyphen_values = true)]
+    alphabet: Option<String>,
+    /// The categories that a model of names knows, in its order
+    #[arg(long, value_delimiter = ',', value_name = "A,B,...")]
+    categories: Option<Vec<String>>,
     /// Names of its features, for a file that has none
     #[arg(long, value_delimiter = ',', value_name = "A,B,...")]
     features: Option<Vec<String>>,
@@ -177,7 +188,6 @@ async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
         let message = format!("model {name} already has a version {version}");
         return Err(failure::usage(message, "versions never change; choose another with --version").into());
     }
-    let file = infer::file_name(&bytes);
     let choices = Choices {
         name: name.to_string(),
         version: version.to_string(),
@@ -185,23 +195,43 @@ async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
         labels: args.labels,
         features: args.features,
         licence: args.licence,
+        task: args.task,
+        alphabet: args.alphabet.map(file_or_text).transpose()?,
+        categories: args.categories,
     };
-    let manifest = infer::draft(file, &bytes, &choices).map_err(|error| match &error {
-        DraftError::FeaturesNeeded { .. } | DraftError::Contradiction(_) => {
+    let refused = |error: DraftError| match &error {
+        DraftError::FeaturesNeeded { .. } | DraftError::Unsaid(_) | DraftError::Contradiction(_) => {
             anyhow::Error::new(failure::usage(error.to_string(), ""))
         }
         DraftError::Load(_) | DraftError::Example(_) => {
             anyhow::Error::new(error).context(format!("cannot add {}", args.file.display()))
         }
-    })?;
+    };
+    let (file, bytes) = infer::draft::prepare(&bytes, &choices).map_err(refused)?;
+    let manifest = infer::draft(file, &bytes, &choices).map_err(refused)?;
     write_bundle(dir, &name, &version, file, &bytes, &manifest)?;
 
-    let bundle::manifest::Input::Table(schema) = &manifest.input;
-    println!("added {name} {version} to {}: {} columns", dir.display(), schema.columns.len());
+    let takes = match &manifest.input {
+        Input::Table(schema) => format!("{} columns", schema.columns.len()),
+        Input::StartLetters(schema) => {
+            format!("{} categories, {} letters", schema.categories.len(), schema.alphabet.chars().count())
+        }
+    };
+    println!("added {name} {version} to {}: {takes}", dir.display());
     let example = &manifest.goldens[0];
     println!("it takes {}\nand answers {}", example.input, example.output);
     println!("a running `millpond up --models {}` serves it within seconds", dir.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The content of the file of this name, its last line feed left out; where there is none, the text itself.
+fn file_or_text(given: String) -> anyhow::Result<String> {
+    if !Path::new(&given).is_file() {
+        return Ok(given);
+    }
+    let text = std::fs::read_to_string(&given).with_context(|| format!("cannot read {given}"))?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }
 
 /// Writes the folder under another name first: a registry that is being read shows whole bundles only.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use infer::draft::Choices;
+use infer::draft::{Choices, prepare};
 use infer::{check_goldens, draft};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -138,7 +138,7 @@ fn every_model_can_be_added() {
         let choices = Choices { name: "m".into(), version: "1".into(), ..Choices::default() };
         let manifest = draft(file, &bytes, &choices).expect(file);
         assert_eq!(bundle::Manifest::parse(&manifest.to_toml()).unwrap(), manifest, "{file}");
-        assert_eq!(infer::file_name(&bytes), "model.txt");
+        assert_eq!(prepare(&bytes, &choices).unwrap().0, "model.txt");
         check_goldens(&manifest, &HashMap::from([(file.clone(), bytes)])).expect(file);
     }
 }

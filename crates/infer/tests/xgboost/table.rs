@@ -66,7 +66,7 @@ fn every_bit_through_json() {
         let rows = inputs(&record);
         let engine = infer::xgboost::load(&bytes).unwrap();
         let mut manifest = manifest(file, &bytes, engine.outputs_per_row());
-        let bundle::manifest::Input::Table(schema) = &mut manifest.input;
+        let bundle::manifest::Input::Table(schema) = &mut manifest.input else { panic!("{file} takes a table") };
         // A column that the file says is whole refuses the generator's fractions; that check has tests of its own.
         schema.columns.iter_mut().for_each(|column| column.kind = bundle::ColumnKind::Number);
         let input = json(&schema.columns, &rows);
