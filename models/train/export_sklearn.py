@@ -137,6 +137,8 @@ def plain_tree(fitted, output: int = 0, scale: float | None = None) -> dict:
 def boosting(model):
     if model.init_ != "zero" and type(model.init_).__name__ not in ("DummyClassifier", "DummyRegressor"):
         raise NotExportable(f"a {type(model).__name__} that starts from a {type(model.init_).__name__} (its parameter init)")
+    if getattr(model.init_, "strategy", None) == "stratified":
+        raise NotExportable(f"a {type(model).__name__} that starts at random (its parameter init)")
     # The start is the same whatever the row.
     base = [float(score) for score in model._raw_predict_init(np.zeros((1, model.n_features_in_), dtype=np.float32))[0]]
     stages = [
