@@ -28,7 +28,7 @@ async fn the_readme_s_commands_work() {
     for block in blocks() {
         if block.contains("-- demo") {
             for line in block.lines() {
-                assert!(ci.lines().any(|step| step == line), "CI does not run `{line}`");
+                assert!(ci.lines().any(|step| step.starts_with(line)), "CI does not run `{line}`");
             }
             continue;
         }
