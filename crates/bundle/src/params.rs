@@ -1,11 +1,15 @@
 //! What a client can set for one job.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::InputError;
+
+/// Up to here an f64 counts whole numbers without gaps: 2^53.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// One parameter that a manifest declares.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,7 +50,29 @@ pub enum ParamKind {
 
 impl Param {
     pub(crate) fn check(&self, name: &str) -> Result<(), String> {
-        self.admit(&self.default).map_err(|why| format!("[params.{name}] default {why}"))
+        let (min, max) = (self.min.unwrap_or(f64::MIN), self.max.unwrap_or(f64::MAX));
+        if !min.is_finite() || !max.is_finite() || min > max {
+            return Err(format!("[params.{name}] has a min or max that is not finite, or a min above its max"));
+        }
+        if !self.choices.is_empty() && self.kind != ParamKind::String {
+            return Err(format!("[params.{name}] has choices, which are for strings"));
+        }
+        self.admit(&self.normal(&self.default)).map_err(|why| format!("[params.{name}] default {why}"))
+    }
+
+    /// The value as the model gets it: what JSON Schema takes for an integer, such as `5.0`, is one.
+    fn normal<'a>(&self, value: &'a Value) -> Cow<'a, Value> {
+        match value.as_f64() {
+            Some(number)
+                if self.kind == ParamKind::Integer
+                    && value.is_f64()
+                    && number.fract() == 0.0
+                    && number.abs() <= MAX_EXACT =>
+            {
+                Cow::Owned(Value::from(number as i64))
+            }
+            _ => Cow::Borrowed(value),
+        }
     }
 
     fn admit(&self, value: &Value) -> Result<(), String> {
@@ -101,9 +127,9 @@ impl Params {
         }
         let mut params = Map::new();
         for (name, param) in declared {
-            let value = given.get(name).unwrap_or(&param.default);
-            param.admit(value).map_err(|why| InputError::Invalid(format!("parameter {name} {why}")))?;
-            params.insert(name.clone(), value.clone());
+            let value = param.normal(given.get(name).unwrap_or(&param.default));
+            param.admit(&value).map_err(|why| InputError::Invalid(format!("parameter {name} {why}")))?;
+            params.insert(name.clone(), value.into_owned());
         }
         Ok(Self(params))
     }
@@ -136,6 +162,31 @@ mod tests {
         assert!(params.flag("all"));
         assert_eq!(params.get("n"), Some(&Value::from(3)));
         assert!(!Params::read(&declared(), "").unwrap().flag("all"));
+    }
+
+    #[test]
+    fn an_integer_may_have_a_point_as_its_schema_has_it() {
+        for text in [r#"{"n":5.0}"#, r#"{"n":0.5e1}"#] {
+            assert_eq!(Params::read(&declared(), text).unwrap().get("n"), Some(&Value::from(5)), "{text}");
+        }
+        assert!(Params::read(&declared(), r#"{"n":9.000000000000002}"#).is_err());
+        assert!(Params::read(&declared(), r#"{"n":1e300}"#).is_err());
+    }
+
+    #[test]
+    fn declarations_that_make_no_sense_are_refused() {
+        let check = |change: &dyn Fn(&mut Param)| {
+            let mut param = declared()["n"].clone();
+            change(&mut param);
+            param.check("n")
+        };
+        assert_eq!(check(&|_| ()), Ok(()));
+        let bounds = "[params.n] has a min or max that is not finite, or a min above its max";
+        assert_eq!(check(&|n| n.min = Some(f64::NAN)).unwrap_err(), bounds);
+        assert_eq!(check(&|n| n.max = Some(f64::INFINITY)).unwrap_err(), bounds);
+        assert_eq!(check(&|n| n.max = Some(0.0)).unwrap_err(), bounds);
+        let choices = check(&|n| n.choices = vec!["3".into()]).unwrap_err();
+        assert_eq!(choices, "[params.n] has choices, which are for strings");
     }
 
     #[test]

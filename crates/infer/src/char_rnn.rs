@@ -17,13 +17,13 @@
 use std::collections::BTreeMap;
 
 use bundle::manifest::Input;
-use bundle::{Letters, LettersSchema, Manifest, Output, Params};
+use bundle::{Letters, LettersSchema, Manifest, Output, ParamKind, Params};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::math;
 use crate::model::{self, Answer, Control, Model, RunError};
 use crate::random::SplitMix64;
-use crate::torch::Tensor;
+use crate::torch::{Tensor, short};
 
 /// The parameter that limits a text's length.
 pub(crate) const MAX_LENGTH: &str = "max_length";
@@ -47,6 +47,9 @@ pub enum WeightsError {
     #[error("{0} has a weight that is not finite")]
     NotFinite(&'static str),
 }
+
+/// A header names six tensors, and says what someone may have noted; parsed, it takes some twenty times as much memory.
+const MAX_HEADER_BYTES: u64 = 1 << 20;
 
 /// The tensors of a network, as PyTorch names them, in the order of [`Network`]'s shapes.
 const TENSORS: [&str; 6] = ["i2h.weight", "i2h.bias", "i2o.weight", "i2o.bias", "o2o.weight", "o2o.bias"];
@@ -100,12 +103,14 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// [`WeightsError`]. Whatever the bytes are, nothing panics.
+    /// [`WeightsError`]. Whatever the bytes are, nothing panics, and memory stays within a small multiple of their number.
     pub fn read(bytes: &[u8]) -> Result<Self, WeightsError> {
+        if bytes.first_chunk().is_some_and(|length| u64::from_le_bytes(*length) > MAX_HEADER_BYTES) {
+            return Err(WeightsError::Format(format!("its header has more than {MAX_HEADER_BYTES} bytes")));
+        }
         let file = SafeTensors::deserialize(bytes).map_err(|error| WeightsError::Format(error.to_string()))?;
         if let Some(extra) = file.names().into_iter().find(|name| !TENSORS.contains(name)) {
-            let extra: String = extra.chars().take(64).collect();
-            return Err(WeightsError::Network(format!("it has a tensor {extra:?}")));
+            return Err(WeightsError::Network(format!("it has a tensor {}", short(extra))));
         }
         let tensors: Vec<Tensor> = TENSORS.iter().map(|name| tensor(&file, name)).collect::<Result<_, _>>()?;
         let [i2h, i2h_bias, i2o, i2o_bias, o2o, o2o_bias] = &tensors[..] else {
@@ -298,6 +303,15 @@ pub(crate) fn load(manifest: &Manifest, file: &str, bytes: &[u8]) -> Result<Box<
         return contradiction("a character RNN takes start_letters and answers text".to_owned());
     };
     let alphabet: Vec<char> = schema.alphabet.chars().collect();
+    for (name, kind, least) in
+        [(MAX_LENGTH, ParamKind::Integer, 1.0), (TEMPERATURE, ParamKind::Number, 0.0), (SEED, ParamKind::Integer, 0.0)]
+    {
+        let declared = manifest.params.get(name);
+        if declared.is_some_and(|param| param.kind != kind || param.min.is_none_or(|min| min < least)) {
+            let kind = if kind == ParamKind::Integer { "an integer" } else { "a number" };
+            return contradiction(format!("[params.{name}] must be {kind} with a min of at least {least}"));
+        }
+    }
     if (schema.categories.len(), alphabet.len()) != (network.categories(), network.letters()) {
         let (categories, letters) = (network.categories(), network.letters());
         return contradiction(format!("the model file has {categories} categories and {letters} letters"));

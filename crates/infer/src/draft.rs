@@ -88,10 +88,10 @@ const TASK_UNSAID: &str = "the file holds a network's weights, but not what it d
 /// The file as a bundle keeps it, and its name there: what is not plain data is turned into what is.
 pub fn prepare<'a>(bytes: &'a [u8], choices: &Choices) -> Result<(&'static str, Cow<'a, [u8]>), DraftError> {
     if torch::recognises(bytes) {
+        let tensors = torch::read(bytes).map_err(|error| DraftError::Load(Box::new(error)))?;
         if choices.task.is_none() {
             return Err(DraftError::Unsaid(TASK_UNSAID.to_owned()));
         }
-        let tensors = torch::read(bytes).map_err(|error| DraftError::Load(Box::new(error)))?;
         let weights = char_rnn::to_safetensors(&tensors).map_err(|error| DraftError::Load(Box::new(error)))?;
         return Ok(("model.safetensors", weights.into()));
     }

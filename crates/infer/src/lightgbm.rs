@@ -1,6 +1,7 @@
 //! LightGBM's text models, predicting with LightGBM's own arithmetic: the same bits as `Booster.predict` on x86-64.
 //!
-//! Read are models as LightGBM 3 and 4 save them (`booster.save_model("model.txt")`), with splits on numbers and on categories, any
+//! Read are models as LightGBM 4 saves them (`booster.save_model("model.txt")`), and as LightGBM 3 does, whose files have the same
+//! form but are not among those that the tests compare, with splits on numbers and on categories, any
 //! of the three ways to treat missing values, any number of classes, random forests, and the objectives that
 //! [`LoadError::Unsupported`] doesn't name: not linear trees, and not categories that pandas encoded.
 
@@ -103,7 +104,8 @@ impl Reading {
 ///
 /// # Errors
 ///
-/// [`LoadError`]. Whatever the bytes are, nothing panics, and memory stays within a small multiple of their number.
+/// [`LoadError`]. Whatever the bytes are, nothing panics, and memory stays within a multiple of their number: about 8, or 25 where they
+/// are mostly sets of categories.
 pub fn load(bytes: &[u8]) -> Result<LightGbmModel, LoadError> {
     file::read(bytes)
 }

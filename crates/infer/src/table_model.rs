@@ -1,7 +1,7 @@
 //! A tree model behind a table schema: JSON rows in, one JSON answer a row out.
 
 use bundle::manifest::Input;
-use bundle::{Column, Manifest, ModelFormat, Number, Output, Params, Precision, Shape, Table, TableSchema};
+use bundle::{Column, Manifest, ModelFormat, Number, Output, ParamKind, Params, Precision, Shape, Table, TableSchema};
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 
@@ -105,6 +105,9 @@ pub(crate) fn model<E: TableEngine + 'static>(
     };
     check_input(schema, &facts)?;
     check_output(&manifest.output, &facts)?;
+    if manifest.params.get(PROBABILITIES).is_some_and(|param| param.kind != ParamKind::Boolean) {
+        return Err(LoadError::Contradiction(format!("[params.{PROBABILITIES}] must be a boolean")));
+    }
     Ok(Box::new(TableModel {
         schema: schema.clone(),
         max_rows: manifest.limits.max_rows,
@@ -154,10 +157,26 @@ fn check_output(output: &Output, facts: &Facts) -> Result<(), LoadError> {
         Output::Text { .. } => false,
     };
     if fits {
-        return Ok(());
+        return match output {
+            // Other names than the file's are a translation; its own in another order would swap the answers.
+            Output::Label { labels } if swapped(labels, facts.labels.as_deref().unwrap_or(labels)) => {
+                Err(LoadError::Contradiction("its labels are the model file's in another order".to_owned()))
+            }
+            _ => Ok(()),
+        };
     }
     let Facts { kind, numbers, .. } = facts;
     Err(LoadError::Contradiction(format!("its [output] does not fit {kind}, which answers {numbers} a row")))
+}
+
+/// Whether these are the same labels, but not in the same order.
+fn swapped(ours: &[String], theirs: &[String]) -> bool {
+    let sorted = |labels: &[String]| {
+        let mut labels = labels.to_vec();
+        labels.sort_unstable();
+        labels
+    };
+    ours != theirs && sorted(ours) == sorted(theirs)
 }
 
 impl<E: TableEngine> Model for TableModel<E> {

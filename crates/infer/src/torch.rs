@@ -53,6 +53,9 @@ const VERSION: i64 = 1001;
 /// A state dict's pickles hold names and shapes; no sensible one comes near.
 const MAX_PICKLE_BYTES: usize = 1 << 20;
 
+/// A convolution's weights have five at most. Without a limit, many views of one long shape would be as many copies of it.
+const MAX_DIMENSIONS: usize = 8;
+
 /// Tuples within tuples; what is read needs two.
 const MAX_DEPTH: u8 = 4;
 
@@ -67,7 +70,7 @@ pub fn recognises(bytes: &[u8]) -> bool {
 /// # Errors
 ///
 /// [`TorchError`]. Whatever the bytes are, nothing is executed, nothing panics, and memory stays within a small multiple of
-/// their number.
+/// their number, and some dozens of megabytes for the pickles.
 pub fn read(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, TorchError> {
     if bytes.starts_with(ZIP) {
         return Err(TorchError::Zip);
@@ -396,6 +399,9 @@ impl Machine<'_> {
         let Value::Tuple(_, items) = value else {
             return Err(self.malformed("a shape is no tuple"));
         };
+        if items.len() > MAX_DIMENSIONS {
+            return Err(TorchError::Unsupported(format!("a tensor of {} dimensions", items.len())));
+        }
         let size = |item: &Value| match item {
             Value::Int(size) => usize::try_from(*size).ok(),
             _ => None,
@@ -473,8 +479,8 @@ fn contiguous(shape: &[usize], strides: &[usize]) -> bool {
         })
 }
 
-/// A name from the file, quoted and cut to a readable length.
-fn short(name: &str) -> String {
+/// A name from a model file, quoted and cut to a readable length.
+pub(crate) fn short(name: &str) -> String {
     let cut: String = name.chars().take(64).collect();
     format!("{cut:?}")
 }

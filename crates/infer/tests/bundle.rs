@@ -148,6 +148,38 @@ fn drafted_count(manifest: Result<Manifest, DraftError>) -> usize {
 }
 
 #[test]
+fn labels_and_parameters_that_would_mislead_are_refused() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/moons/1");
+    let manifest = Manifest::parse(&std::fs::read_to_string(folder.join("model.toml")).unwrap()).unwrap();
+    let files = HashMap::from([("model.json".to_owned(), std::fs::read(folder.join("model.json")).unwrap())]);
+    let refused = |change: fn(&mut Manifest)| {
+        let mut wrong = manifest.clone();
+        change(&mut wrong);
+        load(&wrong, &files).err().map(|error| error.to_string())
+    };
+    let labels = |manifest: &mut Manifest, labels: [&str; 2]| {
+        manifest.output = Output::Label { labels: labels.map(str::to_owned).to_vec() };
+    };
+    assert_eq!(refused(|_| ()), None);
+    let mut translated = manifest.clone();
+    labels(&mut translated, ["upper", "lower"]);
+    assert!(load(&translated, &files).is_ok(), "labels can be translated");
+    let mut swapped = manifest.clone();
+    labels(&mut swapped, ["1", "0"]);
+    let why = load(&swapped, &files).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(why.contains("in another order"), "{why}");
+    let why = refused(|wrong| {
+        wrong.params.get_mut("probabilities").unwrap().kind = bundle::ParamKind::String;
+    });
+    assert!(why.is_some_and(|why| why.contains("must be a boolean")));
+    let why = refused(|wrong| match &mut wrong.input {
+        bundle::manifest::Input::Table(schema) => schema.precision = bundle::Precision::Double,
+        other => panic!("{other:?}"),
+    });
+    assert!(why.is_some_and(|why| why.contains("its precision is double, the model file's single")));
+}
+
+#[test]
 fn a_cancelled_run_stops() {
     let bytes = reference("binary.json");
     let manifest = drafted("m.json", &bytes);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use bundle::manifest::Input;
-use bundle::{InputError, Manifest};
+use bundle::{InputError, Manifest, Param, ParamKind};
 use infer::char_rnn::{Network, WeightsError, to_safetensors};
 use infer::draft::{Choices, DraftError, Task, prepare};
 use infer::torch::{self, Tensor, TorchError};
@@ -233,6 +233,9 @@ fn what_the_file_cannot_say_is_asked_for() {
     let again = prepare(&prepared, &Choices { task: None, ..all.clone() }).unwrap();
     assert_eq!(again, (file, prepared.clone()));
     assert!(matches!(draft(file, &prepared, &Choices { task: None, ..all.clone() }), Err(DraftError::Unsaid(_))));
+    // What cannot be read is not asked about first.
+    let zip = prepare(b"PK\x03\x04...", &Choices { task: None, ..all.clone() });
+    assert!(matches!(zip, Err(DraftError::Load(_))), "{zip:?}");
     // A tree takes none of these.
     let tree = std::fs::read(reference("../3.2.0/binary.json")).unwrap();
     assert!(matches!(draft("m.json", &tree, &all), Err(DraftError::Contradiction(_))));
@@ -259,6 +262,10 @@ fn other_networks_and_manifests_are_refused() {
             assert!(matches!(error, WeightsError::Network(_)), "{name} {shape:?}: {error}");
         }
     }
+    // A header of a megabyte and more would take twenty when it is parsed.
+    let header = format!("{{\"__metadata__\":{{\"note\":\"{}\"}}}}", "x".repeat(1 << 20));
+    let long = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    assert!(matches!(Network::read(&long), Err(WeightsError::Format(why)) if why.contains("header")));
     let error = refused(&|tensors| drop(tensors.insert("lstm.weight".into(), tensor(&[1]))));
     assert!(error.to_string().contains("lstm.weight"), "{error}");
 
@@ -269,6 +276,22 @@ fn other_networks_and_manifests_are_refused() {
         assert!(text.contains(from), "{from} in {text}");
         let wrong = Manifest::parse(&text.replacen(from, to, 1)).unwrap();
         assert!(matches!(load(&wrong, &files), Err(LoadError::Contradiction(_))), "{to}");
+    }
+    for (name, change) in [
+        ("max_length", (|param| param.kind = ParamKind::Number) as fn(&mut Param)),
+        ("max_length", |param| param.min = Some(0.0)),
+        ("seed", |param| param.min = None),
+        ("seed", |param| param.kind = ParamKind::String),
+        ("temperature", |param| param.kind = ParamKind::Boolean),
+        ("temperature", |param| param.min = Some(-1.0)),
+    ] {
+        let mut wrong = manifest.clone();
+        change(wrong.params.get_mut(name).unwrap());
+        match load(&wrong, &files) {
+            Err(LoadError::Contradiction(why)) => assert!(why.contains(name), "{why}"),
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("{name} is taken"),
+        }
     }
     let Input::StartLetters(_) = &manifest.input else { panic!("{:?}", manifest.input) };
     let mut wrong = manifest.clone();
@@ -284,6 +307,47 @@ fn a_cancelled_run_stops() {
     let params = manifest.read_params("").unwrap();
     let outcome = load(&manifest, &files).unwrap().run(manifest.goldens[0].input.as_bytes(), &params, &control);
     assert_eq!(outcome, Err(RunError::Cancelled));
+}
+
+#[test]
+fn cancelling_is_felt_between_letters() {
+    // Of the letters a and b: after b the end, after a another a, for ever.
+    let tensor = |shape: &[usize], set: &[(usize, f32)]| {
+        let mut values = vec![0.0; shape.iter().product()];
+        set.iter().for_each(|(at, value)| values[*at] = *value);
+        Tensor { shape: shape.to_vec(), values }
+    };
+    // The inputs are the category, a, b, the end and the hidden value.
+    let tensors = BTreeMap::from([
+        ("i2h.weight".to_owned(), tensor(&[1, 5], &[])),
+        ("i2h.bias".to_owned(), tensor(&[1], &[])),
+        ("i2o.weight".to_owned(), tensor(&[3, 5], &[(2 * 5 + 2, 9.0)])),
+        ("i2o.bias".to_owned(), tensor(&[3], &[])),
+        ("o2o.weight".to_owned(), tensor(&[3, 4], &[(2 * 4 + 3, 1.0)])),
+        ("o2o.bias".to_owned(), tensor(&[3], &[(0, 1.0)])),
+    ]);
+    let weights = to_safetensors(&tensors).unwrap();
+    let choices = Choices {
+        name: "m".into(),
+        version: "1".into(),
+        task: Some(Task::Names),
+        alphabet: Some("ab".into()),
+        categories: Some(vec!["x".into()]),
+        ..Choices::default()
+    };
+    let mut manifest = draft("model.safetensors", &weights, &choices).unwrap();
+    manifest.params.get_mut("max_length").unwrap().max = Some(1e9);
+    let model = load(&manifest, &HashMap::from([("model.safetensors".to_owned(), weights)])).unwrap();
+    let params = manifest.read_params(r#"{"max_length":1000000000}"#).unwrap();
+    let control = Control::default();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| model.run(br#"{"category":"x","start_letters":"ba"}"#, &params, &control));
+        while control.progress() != (1, 2) && !run.is_finished() {
+            std::thread::yield_now();
+        }
+        control.cancel();
+        assert_eq!(run.join().unwrap(), Err(RunError::Cancelled));
+    });
 }
 
 /// A pickle of the second protocol.
@@ -368,6 +432,10 @@ fn pickles_run_nothing() {
     let code = one_tensor(REBUILD, b'a', b"K\x00K\x04\x85K\x01\x85");
     let views = [&code[..], b"(", &many, b"u"].concat();
     assert!(unsupported(&views).contains("share"), "{views:?}");
+    // Nor is one long shape in many views as many copies of it.
+    let ones = b"K\x01".repeat(9);
+    let long = [&b"K\x00("[..], &ones, b"t(", &ones, b"t"].concat();
+    assert!(unsupported(&one_tensor(REBUILD, b'a', &long)).contains("9 dimensions"));
     assert_eq!(torch::read(b"PK\x03\x04..."), Err(TorchError::Zip));
     assert_eq!(torch::read(b"{}"), Err(TorchError::NotTorch));
 }

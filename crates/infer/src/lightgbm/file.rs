@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use super::{LightGbmModel, LoadError, Objective, Reading, ReadingKind};
+use crate::torch::short;
 use crate::trees::{Builder, Node, Test, TreeError};
 
 /// In a split's `decision_type`: it is on categories; missing goes left; how missing values are told.
@@ -17,6 +18,27 @@ const MISSING: u8 = 12;
 pub fn is_model(bytes: &[u8]) -> bool {
     bytes.strip_prefix(b"tree").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"version="))
 }
+
+/// The keys that are read. Others are not kept: a file of nothing but keys would take many times its size.
+const KEYS: [&str; 17] = [
+    "version",
+    "objective",
+    "feature_names",
+    "max_feature_idx",
+    "num_tree_per_iteration",
+    "num_class",
+    "average_output",
+    "is_linear",
+    "leaf_value",
+    "num_leaves",
+    "split_feature",
+    "threshold",
+    "decision_type",
+    "left_child",
+    "right_child",
+    "cat_boundaries",
+    "cat_threshold",
+];
 
 /// The lines of a header or of a tree, by their keys, with their numbers.
 #[derive(Default)]
@@ -50,7 +72,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<LightGbmModel, LoadError> {
 
     let version = header.text("version")?;
     if !matches!(version, "v3" | "v4") {
-        return Err(LoadError::Unsupported(format!("LightGBM's format {version:?}")));
+        return Err(LoadError::Unsupported(format!("LightGBM's format {}", short(version))));
     }
     let objective = header.text("objective")?;
     let meaning = Objective::parse(objective)?;
@@ -61,8 +83,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<LightGbmModel, LoadError> {
         return Err(LoadError::Invalid(format!("{} feature names, but the last is {last}", feature_names.len())));
     }
     let outputs: usize = header.number("num_tree_per_iteration")?;
-    if outputs == 0 || trees.is_empty() || !trees.len().is_multiple_of(outputs) {
-        return Err(LoadError::Invalid(format!("{} trees, {outputs} in each iteration", trees.len())));
+    let count = trees.len();
+    if outputs == 0 || count == 0 || !count.is_multiple_of(outputs) {
+        return Err(LoadError::Invalid(format!("{count} trees, {outputs} in each iteration")));
     }
     let classes: usize = header.number("num_class")?;
     if classes != outputs || (meaning == Objective::Softmax && outputs < 2) {
@@ -70,24 +93,24 @@ pub(super) fn read(bytes: &[u8]) -> Result<LightGbmModel, LoadError> {
     }
 
     let mut readings = Readings { features: feature_names.len(), ..Readings::default() };
-    let mut all = Vec::with_capacity(trees.len());
-    for (place, tree) in trees.iter().enumerate() {
-        all.push(nodes(tree, place, &mut readings)?);
+    let mut all = Vec::new();
+    for (place, tree) in trees.into_iter().enumerate() {
+        all.push(nodes(&tree, place, &mut readings)?);
     }
     // A forest of leaves alone reads nothing.
     if readings.list.is_empty() {
         readings.place(0, ReadingKind::Nan);
     }
     let mut builder = Builder::new(readings.list.len(), vec![0.0; outputs]);
-    for (tree, nodes) in all.iter().enumerate() {
-        builder.add(tree % outputs, nodes).map_err(|source| LoadError::Tree { tree, source })?;
+    for (tree, nodes) in all.into_iter().enumerate() {
+        builder.add(tree % outputs, &nodes).map_err(|source| LoadError::Tree { tree, source })?;
     }
     Ok(LightGbmModel {
         feature_names,
         objective: objective.to_owned(),
         meaning,
-        averaged: header.0.contains_key("average_output").then_some(trees.len() / outputs),
-        trees: trees.len(),
+        averaged: header.0.contains_key("average_output").then_some(count / outputs),
+        trees: count,
         readings: readings.list,
         forest: builder.build(),
     })
@@ -112,8 +135,12 @@ fn sections(text: &str) -> Result<(Section<'_>, Vec<Section<'_>>), LoadError> {
             if value.parse() != Ok(trees.len()) {
                 return Err(LoadError::Line { line: number, problem: "the trees are not in order" });
             }
+            // Millions of trees without leaves would be kept only to be refused.
+            if trees.last().is_some_and(|tree| !tree.0.contains_key("leaf_value")) {
+                return Err(LoadError::Missing("leaf_value"));
+            }
             trees.push(Section::default());
-        } else if !key.is_empty() {
+        } else if KEYS.contains(&key) {
             let section = trees.last_mut().unwrap_or(&mut header);
             if section.0.insert(key, (number, value)).is_some() {
                 return Err(LoadError::Line { line: number, problem: "its key was there before" });
@@ -232,7 +259,11 @@ fn category_sets(tree: &Section<'_>) -> Result<Vec<Option<Vec<u32>>>, Option<Loa
         let bits = words.iter().enumerate().flat_map(|(at, word)| {
             (0..32).filter(move |bit| word >> bit & 1 == 1).map(move |bit| u32::try_from(at * 32 + bit).ok())
         });
-        Ok(Some(bits.collect::<Option<Vec<u32>>>().ok_or(None)?))
+        let mut set = Vec::with_capacity(words.iter().map(|word| word.count_ones() as usize).sum());
+        for bit in bits {
+            set.push(bit.ok_or(None)?);
+        }
+        Ok(Some(set))
     };
     // In order, so that sets don't overlap.
     if !bounds.is_sorted() {

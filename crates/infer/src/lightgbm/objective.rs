@@ -2,6 +2,7 @@
 
 use super::LoadError;
 use crate::math::double::{exp, softmax};
+use crate::torch::short;
 
 /// How sums of leaves become answers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,7 +34,8 @@ impl Objective {
             }
         }
         let sigmoid = |labels| {
-            let factor = factor.ok_or_else(|| LoadError::Invalid(format!("objective {text:?} has no sigmoid")))?;
+            let factor =
+                factor.ok_or_else(|| LoadError::Invalid(format!("objective {} has no sigmoid", short(text))))?;
             Ok(Self::Sigmoid { factor, labels })
         };
         match name {
@@ -45,7 +47,7 @@ impl Objective {
             "binary" | "multiclassova" => sigmoid(true),
             "cross_entropy" => Ok(Self::Sigmoid { factor: 1.0, labels: false }),
             "multiclass" => Ok(Self::Softmax),
-            _ => Err(LoadError::Unsupported(format!("objective {text:?}"))),
+            _ => Err(LoadError::Unsupported(format!("objective {}", short(text)))),
         }
     }
 

@@ -133,7 +133,9 @@ impl Estimator {
 
 impl RawModel {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, LoadError> {
-        let raw: Self = serde_json::from_slice(bytes).map_err(|error| LoadError::Form(error.to_string()))?;
+        // The text quotes the file, which can be long.
+        let form = |error: serde_json::Error| LoadError::Form(error.to_string().chars().take(500).collect());
+        let raw: Self = serde_json::from_slice(bytes).map_err(form)?;
         if raw.format != FORMAT || raw.version != VERSION {
             return Err(LoadError::Invalid(format!("its format is not {FORMAT} in version {VERSION}")));
         }

@@ -115,6 +115,9 @@ fn malformed_headers_are_refused() {
     assert_eq!(message("num_class=1", "num_class=x"), "line 3 is malformed: a number was expected");
     assert_eq!(message("Tree=0", "Tree=1"), "line 10 is malformed: the trees are not in order");
     assert_eq!(message("num_cat=1", "num_leaves=1"), "line 12 is malformed: its key was there before");
+    assert!(load(SMALL.replace("num_cat=1", "tree_sizes=1\ntree_sizes=2").as_bytes()).is_ok(), "nobody reads it");
+    let long = refusal("objective=regression", &format!("objective={}", "\u{1}".repeat(100_000))).to_string();
+    assert!(long.len() < 500, "{} bytes", long.len());
     assert_eq!(message("end of trees", ""), "the model has no end of trees");
     assert_eq!(message("objective=regression", "objective=binary"), {
         "invalid model: objective \"binary\" has no sigmoid"

@@ -105,6 +105,7 @@ fn contradictions_are_named() {
     let link = reason("/link", json!("softmax"));
     assert_eq!(link, "invalid model: the link does not suit a RandomForestRegressor with 0 classes");
     assert!(reason("/estimator", json!("IsolationForest")).starts_with("malformed: unknown variant"));
+    assert!(reason("/estimator", json!("x".repeat(100_000))).len() < 1000);
     assert!(reason("/trees/0/left", json!([-1, 0, 0])).starts_with("malformed: invalid value"));
 }
 
