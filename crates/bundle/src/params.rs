@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -102,19 +104,49 @@ impl Param {
     }
 }
 
+/// A JSON object that has no name twice; serde_json's own map would keep the last of them.
+struct Distinct(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Distinct {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Map<String, Value>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("params as an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+                let mut map = Map::new();
+                while let Some((name, value)) = entries.next_entry::<String, Value>()? {
+                    let quoted = crate::table::quote(&name);
+                    if map.insert(name, value).is_some() {
+                        return Err(A::Error::custom(format_args!("params have {quoted} twice")));
+                    }
+                }
+                Ok(map)
+            }
+        }
+        json.deserialize_map(Names).map(Self)
+    }
+}
+
 /// A job's parameters: every one that the manifest declares, checked.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Params(Map<String, Value>);
 
 impl Params {
     pub(crate) fn read(declared: &BTreeMap<String, Param>, text: &str) -> Result<Self, InputError> {
-        let given: Map<String, Value> = match text {
-            "" => Map::new(),
-            text => match serde_json::from_str(text) {
-                Ok(Value::Object(map)) => map,
-                Ok(_) => return Err(InputError::Invalid("params must be an object".to_owned())),
-                Err(error) => return Err(InputError::from_json(&error)),
-            },
+        let Distinct(given) = match text {
+            "" => Distinct(Map::new()),
+            text => serde_json::from_str(text).map_err(|error| {
+                // serde's own text would quote the value.
+                let object = text.trim_start().starts_with('{');
+                if error.is_data() && !object {
+                    InputError::Invalid("params must be an object".to_owned())
+                } else {
+                    InputError::from_json(&error)
+                }
+            })?,
         };
         if let Some(unknown) = given.keys().find(|name| !declared.contains_key(*name)) {
             let known: Vec<&str> = declared.keys().map(String::as_str).collect();
@@ -191,11 +223,19 @@ mod tests {
 
     #[test]
     fn faults_are_named() {
-        let errors: Vec<String> =
-            [r#"{"n":0}"#, r#"{"n":1.5}"#, r#"{"mode":"slow"}"#, r#"{"all":1}"#, r#"{"x":1}"#, "[]", "{"]
-                .iter()
-                .map(|text| Params::read(&declared(), text).unwrap_err().to_string())
-                .collect();
+        let errors: Vec<String> = [
+            r#"{"n":0}"#,
+            r#"{"n":1.5}"#,
+            r#"{"mode":"slow"}"#,
+            r#"{"all":1}"#,
+            r#"{"x":1}"#,
+            r#"{"n":2,"n":3}"#,
+            "[]",
+            "{",
+        ]
+        .iter()
+        .map(|text| Params::read(&declared(), text).unwrap_err().to_string())
+        .collect();
         insta::assert_snapshot!(errors.join("\n"));
     }
 }
