@@ -120,7 +120,7 @@ async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
             Ok(Some(model)) => (model.version.to_string(), model.manifest.title.clone()),
             // A folder without versions is no model.
             Ok(None) => continue,
-            Err(error) => ("-".to_owned(), chain(&error)),
+            Err(error) => ("-".to_owned(), format!("{:#}", anyhow::Error::new(error))),
         };
         table.add_row([name.as_str(), &serves, &versions.join(" "), &title]);
         all.push(json!({"name": name, "serves": serves, "versions": versions, "title": title}));
@@ -275,14 +275,4 @@ fn next_version(versions: &[Version]) -> anyhow::Result<Version> {
 
 fn parse_name(name: &str) -> anyhow::Result<ModelName> {
     Ok(name.parse().map_err(|error: job::id::InvalidId| failure::usage(format!("{name:?} is {error}"), ""))?)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -1,5 +1,7 @@
 //! LightGBM models against LightGBM's own predictions, and against hostile files.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod reference;
 mod robustness;
 

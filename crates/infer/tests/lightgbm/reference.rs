@@ -2,19 +2,13 @@
 //! `models/train/reference_lightgbm.py` writes both.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 
 use infer::draft::{Choices, prepare};
 use infer::{check_goldens, draft};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
+use super::common::{digest_of, records_with_models, splitmix64, words};
 use super::predict;
-
-#[derive(Deserialize)]
-struct Reference {
-    models: Vec<Record>,
-}
 
 #[derive(Deserialize)]
 struct Record {
@@ -33,31 +27,8 @@ struct Record {
     first: String,
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/lightgbm")
-}
-
 fn records() -> Vec<(Record, Vec<u8>)> {
-    let json = std::fs::read(folder().join("reference.json")).expect("the references are committed");
-    let reference: Reference = serde_json::from_slice(&json).expect("the references are well-formed");
-    let with_model = |record: Record| {
-        let bytes = std::fs::read(folder().join(&record.file)).expect("the models are committed");
-        (record, bytes)
-    };
-    reference.models.into_iter().map(with_model).collect()
-}
-
-fn words(hex: &str) -> Vec<u64> {
-    let (digits, _) = hex.as_bytes().as_chunks::<16>();
-    digits.iter().map(|digits| u64::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap()).collect()
-}
-
-/// The value number `index`, from 0, of SplitMix64 (Steele, Lea, Flood 2014).
-fn splitmix64(seed: u64, index: u64) -> u64 {
-    let z = seed.wrapping_add((index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    records_with_models("lightgbm", |record| &record.file)
 }
 
 /// Rows of f64, as `inputs` in models/train/reference_lightgbm.py describes them.
@@ -84,11 +55,6 @@ fn inputs(record: &Record) -> Vec<f64> {
     (0..record.rows * cuts.len()).map(cell).collect()
 }
 
-fn digest(values: &[f64]) -> String {
-    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[test]
 fn every_bit_of_every_prediction() {
     let mut total = 0;
@@ -99,7 +65,7 @@ fn every_bit_of_every_prediction() {
         let rows = inputs(&record);
         let mut raw = Vec::new();
         model.predict_raw(&rows, &mut raw, &|| false).unwrap();
-        if digest(&raw) != record.raw_sha256 {
+        if digest_of(&raw) != record.raw_sha256 {
             wrong.push(format!("{file}: the sums differ"));
         }
         let predictions = predict(&model, &rows);
@@ -107,7 +73,7 @@ fn every_bit_of_every_prediction() {
         let first = words(&record.first).into_iter().map(|word| f64::from_bits(word.swap_bytes()));
         if let Some(at) = first.zip(&predictions).position(|(theirs, ours)| theirs.to_bits() != ours.to_bits()) {
             wrong.push(format!("{file}: differs from prediction {at}: {}", predictions[at]));
-        } else if digest(&predictions) != record.sha256 {
+        } else if digest_of(&predictions) != record.sha256 {
             wrong.push(format!("{file}: differs after the predictions in the clear"));
         }
         total += predictions.len();
@@ -122,11 +88,11 @@ fn single_rows_equal_batches() {
     for (record, bytes) in records() {
         let model = infer::lightgbm::load(&bytes).unwrap();
         let rows = &inputs(&record)[..100 * model.num_features()];
-        let batch = digest(&predict(&model, rows));
+        let batch = digest_of(&predict(&model, rows));
         for size in [1, 2, 5, 15, 17] {
             let parts: Vec<f64> =
                 rows.chunks(size * model.num_features()).flat_map(|rows| predict(&model, rows)).collect();
-            assert_eq!(digest(&parts), batch, "{} by {size}", record.file);
+            assert_eq!(digest_of(&parts), batch, "{} by {size}", record.file);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! scikit-learn's trees against scikit-learn's own predictions, and against hostile files.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod reference;
 mod robustness;
 

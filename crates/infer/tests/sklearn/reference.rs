@@ -3,24 +3,18 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
 
 use bundle::Output;
 use infer::draft::Choices;
 use infer::{Control, draft, load};
 use serde::Deserialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::Predict;
+use super::common::{digest, digest_of, records_with_models, splitmix64, words};
 
 /// How far, relatively, numbers may be off that scikit-learn takes NumPy's `exp` for.
 const TOLERANCE: f64 = 4.0 * f64::EPSILON;
-
-#[derive(Deserialize)]
-struct Reference {
-    models: Vec<Record>,
-}
 
 #[derive(Deserialize)]
 struct Record {
@@ -42,31 +36,8 @@ struct Record {
     raw_sha256: Option<String>,
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/sklearn")
-}
-
 fn records() -> Vec<(Record, Vec<u8>)> {
-    let json = std::fs::read(folder().join("reference.json")).expect("the references are committed");
-    let reference: Reference = serde_json::from_slice(&json).expect("the references are well-formed");
-    let with_model = |record: Record| {
-        let bytes = std::fs::read(folder().join(&record.file)).expect("the models are committed");
-        (record, bytes)
-    };
-    reference.models.into_iter().map(with_model).collect()
-}
-
-fn words(hex: &str) -> Vec<u64> {
-    let (digits, _) = hex.as_bytes().as_chunks::<16>();
-    digits.iter().map(|digits| u64::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap()).collect()
-}
-
-/// The value number `index`, from 0, of SplitMix64 (Steele, Lea, Flood 2014).
-fn splitmix64(seed: u64, index: u64) -> u64 {
-    let z = seed.wrapping_add((index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    records_with_models("sklearn", |record| &record.file)
 }
 
 /// Rows of f64, as `inputs` in models/train/reference_sklearn.py describes them.
@@ -92,15 +63,6 @@ fn inputs(record: &Record) -> Vec<f64> {
     (0..record.rows * cuts.len()).map(cell).collect()
 }
 
-fn digest(bytes: impl IntoIterator<Item = u8>) -> String {
-    let bytes: Vec<u8> = bytes.into_iter().collect();
-    Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn digest_of(values: &[f64]) -> String {
-    digest(values.iter().flat_map(|value| value.to_le_bytes()))
-}
-
 /// The numbers that are kept in the clear.
 fn first(record: &Record) -> Vec<f64> {
     words(&record.first).into_iter().map(|word| f64::from_bits(word.swap_bytes())).collect()
@@ -119,9 +81,9 @@ fn every_bit_of_every_prediction() {
         {
             wrong.push(format!("{}: the sums differ", record.file));
         }
-        let classes = rows.iter().flat_map(|raw| (model.class(raw) as u32).to_le_bytes());
+        let classes: Vec<u8> = rows.iter().flat_map(|raw| (model.class(raw) as u32).to_le_bytes()).collect();
         if let Some(expected) = &record.classes_sha256
-            && digest(classes) != *expected
+            && digest(&classes) != *expected
         {
             wrong.push(format!("{}: the classes differ", record.file));
         }

@@ -1,5 +1,7 @@
 //! XGBoost models against XGBoost's own predictions, against another engine, and against hostile files.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod oracle;
 mod reference;
 mod robustness;

@@ -1,17 +1,12 @@
 //! Millions of predictions over small models of every objective, saved by XGBoost 1.6 and 3.2 with the digests of what they
 //! predicted. `models/train/reference_xgboost.py` writes both.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
+use super::common::{self, digest, folder, hex, splitmix64};
 use super::{bits, predict};
-
-#[derive(Deserialize)]
-struct Reference {
-    models: Vec<Record>,
-}
 
 #[derive(Deserialize)]
 pub struct Record {
@@ -31,23 +26,12 @@ pub struct Record {
 
 /// Every model there is, with the folder that it lies in.
 pub fn records() -> Vec<(PathBuf, Record)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
     let mut records = Vec::new();
     for version in ["1.6.2", "3.2.0"] {
-        let folder = root.join(version);
-        let json = std::fs::read(folder.join("reference.json")).expect("the references are committed");
-        let reference: Reference = serde_json::from_slice(&json).expect("the references are well-formed");
-        records.extend(reference.models.into_iter().map(|record| (folder.clone(), record)));
+        let folder = folder(version);
+        records.extend(common::records(&folder).into_iter().map(|record| (folder.clone(), record)));
     }
     records
-}
-
-/// The value number `index`, from 0, of SplitMix64 (Steele, Lea, Flood 2014).
-fn splitmix64(seed: u64, index: u64) -> u64 {
-    let z = seed.wrapping_add((index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// Rows of f32, as `inputs` in models/train/reference_xgboost.py describes them.
@@ -83,10 +67,6 @@ pub fn inputs(record: &Record) -> Vec<f32> {
     values
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[test]
 fn every_bit_of_every_prediction() {
     let mut total = 0;
@@ -106,7 +86,7 @@ fn every_bit_of_every_prediction() {
             } else if first != record.first {
                 let at = first.bytes().zip(record.first.bytes()).position(|(ours, theirs)| ours != theirs).unwrap() / 8;
                 wrong.push(format!("{}: differs from prediction {at}: {}", path.display(), predictions[at]));
-            } else if hex(&Sha256::digest(&bytes)) != record.sha256 {
+            } else if digest(&bytes) != record.sha256 {
                 wrong.push(format!("{}: differs after prediction {}", path.display(), first.len() / 8));
             }
         }
