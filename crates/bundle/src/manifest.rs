@@ -8,6 +8,7 @@ use sha2::Digest;
 use crate::letters::{Letters, LettersSchema};
 use crate::params::{Param, Params};
 use crate::table::{Precision, Table, TableSchema};
+use crate::tensors::{self, Port, Tensors, TensorsSchema};
 
 /// The only manifest format that this program knows.
 const FORMAT: u32 = 1;
@@ -63,6 +64,16 @@ pub struct Engine {
     pub format: ModelFormat,
     /// The model file, in the bundle's folder.
     pub file: String,
+    /// What makes texts the net's numbers: a `tokenizer.json`, in the bundle's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<String>,
+}
+
+impl Engine {
+    /// An engine of this one file.
+    pub fn new(format: ModelFormat, file: impl Into<String>) -> Self {
+        Self { format, file: file.into(), tokenizer: None }
+    }
 }
 
 /// The formats of model files that engines read.
@@ -77,6 +88,8 @@ pub enum ModelFormat {
     Lightgbm,
     /// A character RNN's weights as safetensors: the network of the PyTorch tutorial that generates names.
     CharRnn,
+    /// A net as ONNX.
+    Onnx,
 }
 
 /// What a model takes.
@@ -87,9 +100,11 @@ pub enum Input {
     Table(TableSchema),
     /// A category and start letters.
     StartLetters(LettersSchema),
+    /// Named tensors, as the Open Inference Protocol writes them.
+    Tensors(TensorsSchema),
 }
 
-/// What a model answers for each row or start letter.
+/// What a model answers: for each row or start letter, or for the whole input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Output {
@@ -114,6 +129,11 @@ pub enum Output {
         /// What it is, in words.
         #[serde(default)]
         description: String,
+    },
+    /// Named tensors, as the Open Inference Protocol writes them.
+    Tensors {
+        /// The model's outputs, in its order.
+        outputs: Vec<Port>,
     },
 }
 
@@ -200,9 +220,21 @@ impl Manifest {
         match &self.input {
             Input::Table(schema) => schema.check(),
             Input::StartLetters(schema) => schema.check(),
+            Input::Tensors(schema) => schema.check(),
         }?;
         if !self.files.contains_key(&self.engine.file) {
             return Err(format!("[files] lacks the model file {:?}", self.engine.file));
+        }
+        if let Some(tokenizer) = self.engine.tokenizer.as_ref().filter(|file| !self.files.contains_key(*file)) {
+            return Err(format!("[files] lacks the tokenizer {tokenizer:?}"));
+        }
+        if let Output::Tensors { outputs } = &self.output {
+            tensors::check_ports("[output]", outputs)?;
+        }
+        if matches!(self.input, Input::Tensors(_)) != matches!(self.output, Output::Tensors { .. }) {
+            return Err(
+                "a model of tensors takes and answers tensors: [input] and [output] contradict each other".into()
+            );
         }
         for (file, digest) in &self.files {
             if file.is_empty() || file.starts_with('.') || file.contains(['/', '\\']) || file == "model.toml" {
@@ -243,6 +275,11 @@ impl Manifest {
                 Precision::Double => Table::<f64>::from_json(schema, self.limits.max_rows, bytes).map(drop),
             },
             Input::StartLetters(schema) => Letters::from_json(schema, bytes).map(drop),
+            Input::Tensors(schema) => {
+                // The manifest's check has seen that tensors are answered with tensors.
+                let Output::Tensors { outputs } = &self.output else { return Ok(()) };
+                Tensors::from_json(schema, outputs, bytes).map(drop)
+            }
         }
     }
 }

@@ -6,12 +6,14 @@ use crate::letters::LettersSchema;
 use crate::manifest::{Input, Manifest, Output};
 use crate::params::ParamKind;
 use crate::table::{ColumnKind, TableSchema};
+use crate::tensors::{Datatype, Dim, Port, TensorsSchema};
 
 /// What an input must be.
 pub fn input_schema(manifest: &Manifest) -> Value {
     match &manifest.input {
         Input::Table(table) => rows_schema(table, manifest.limits.max_rows),
         Input::StartLetters(letters) => letters_schema(letters),
+        Input::Tensors(tensors) => tensors_schema(tensors, &manifest.output),
     }
 }
 
@@ -65,6 +67,87 @@ fn letters_schema(letters: &LettersSchema) -> Value {
     })
 }
 
+fn tensors_schema(schema: &TensorsSchema, output: &Output) -> Value {
+    let count = schema.inputs.len();
+    let inputs: Vec<Value> = schema.inputs.iter().map(|port| port_schema(port, &json!({"type": "array"}))).collect();
+    let names: Vec<&String> = match output {
+        Output::Tensors { outputs } => outputs.iter().map(|port| &port.name).collect(),
+        _ => Vec::new(),
+    };
+    let asked = json!({
+        "type": "object",
+        "properties": {"name": {"enum": names}, "parameters": {"type": "object"}},
+        "required": ["name"],
+        "additionalProperties": false,
+    });
+    json!({
+        "type": "object",
+        "properties": {
+            "id": {"type": "string", "description": "comes back in the answer"},
+            "parameters": {"type": "object", "description": "are let pass"},
+            "inputs": {"type": "array", "items": {"anyOf": inputs}, "minItems": count, "maxItems": count},
+            "outputs": {"type": "array", "items": asked, "description": "the outputs to answer; all if absent"},
+        },
+        "required": ["inputs"],
+        "additionalProperties": false,
+    })
+}
+
+/// A tensor on the wire. `data` is the schema of its elements.
+fn port_schema(port: &Port, data: &Value) -> Value {
+    let size = |dim: &Dim| match dim {
+        Dim::Fixed(size) => json!({"const": size}),
+        Dim::Named(name) if name == Dim::ANY => json!({"type": "integer", "minimum": 0}),
+        Dim::Named(name) => json!({"type": "integer", "minimum": 0, "description": name}),
+    };
+    let shape = match &port.shape {
+        Some(dims) => {
+            let sizes: Vec<Value> = dims.iter().map(size).collect();
+            let count = dims.len();
+            // An empty `prefixItems` is not valid.
+            let mut shape = json!({"type": "array", "minItems": count, "maxItems": count});
+            if count > 0 {
+                shape["prefixItems"] = sizes.into();
+            }
+            shape
+        }
+        None => json!({"type": "array", "items": {"type": "integer", "minimum": 0}}),
+    };
+    json!({
+        "type": "object",
+        "properties": {
+            "name": {"const": port.name},
+            "shape": shape,
+            "datatype": {"const": port.datatype},
+            "data": data,
+            "parameters": {"type": "object"},
+        },
+        "required": ["name", "shape", "datatype", "data"],
+    })
+}
+
+fn outputs_schema(outputs: &[Port]) -> Value {
+    let answer = |port: &Port| {
+        let element = match port.datatype {
+            Datatype::Bool => json!("boolean"),
+            Datatype::Fp32 | Datatype::Fp64 => json!(["number", "null"]),
+            _ => json!("integer"),
+        };
+        port_schema(port, &json!({"type": "array", "items": {"type": element}}))
+    };
+    let outputs: Vec<Value> = outputs.iter().map(answer).collect();
+    json!({
+        "type": "object",
+        "properties": {
+            "model_name": {"type": "string"},
+            "model_version": {"type": "string"},
+            "id": {"type": "string"},
+            "outputs": {"type": "array", "items": {"anyOf": outputs}, "minItems": 1},
+        },
+        "required": ["model_name", "model_version", "outputs"],
+    })
+}
+
 /// What an answer is. A number that is not finite is `null`: JSON has no other way to say it.
 pub fn output_schema(manifest: &Manifest) -> Value {
     let number = json!(["number", "null"]);
@@ -87,6 +170,7 @@ pub fn output_schema(manifest: &Manifest) -> Value {
             })
         }
         Output::Text { description } => json!({"type": "string", "description": description}),
+        Output::Tensors { outputs } => return outputs_schema(outputs),
     };
     if matches!(manifest.input, Input::StartLetters(_)) {
         return json!({"type": "array", "items": row, "minItems": 1});

@@ -1,9 +1,12 @@
 //! From a trained model's file to a bundle's manifest: what `models add` writes.
 
 mod names;
+mod nets;
+mod tensors;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::str::FromStr;
 
 use bundle::manifest::Input;
@@ -36,6 +39,51 @@ pub struct Choices {
     pub alphabet: Option<String>,
     /// The categories of a model that writes names, in its order.
     pub categories: Option<Vec<String>>,
+    /// A net's `tokenizer.json`, which makes texts the numbers that it takes.
+    pub tokenizer: Option<Vec<u8>>,
+}
+
+impl Choices {
+    /// A manifest of this name, version, title and licence, without files.
+    fn manifest(&self, engine: bundle::Engine, input: Input, output: Output) -> Manifest {
+        Manifest {
+            format: 1,
+            name: self.name.clone(),
+            version: self.version.clone(),
+            title: self.title.clone().unwrap_or_else(|| self.name.clone()),
+            description: String::new(),
+            licence: self.licence.clone().unwrap_or_default(),
+            engine,
+            input,
+            output,
+            limits: Limits::default(),
+            params: BTreeMap::new(),
+            training: toml::Table::new(),
+            goldens: Vec::new(),
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// The files that go into the bundle beside the model's: their names there and their bytes.
+    pub fn files(&self) -> Vec<(&'static str, &[u8])> {
+        self.tokenizer.iter().map(|bytes| (TOKENIZER_FILE, &bytes[..])).collect()
+    }
+
+    /// Refuses the flags that say nothing of a model of this kind.
+    fn refuse_for(&self, kind: &str, flags: &[&str]) -> Result<(), DraftError> {
+        let given = |flag: &&&str| match **flag {
+            "labels" => self.labels.is_some(),
+            "features" => self.features.is_some(),
+            "alphabet" => self.alphabet.is_some(),
+            "categories" => self.categories.is_some(),
+            "tokenizer" => self.tokenizer.is_some(),
+            _ => false,
+        };
+        match flags.iter().find(given) {
+            Some(flag) => Err(DraftError::Contradiction(format!("{kind} has no {flag}; leave --{flag} out"))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What a network does. (What trees do, their file says.)
@@ -43,21 +91,47 @@ pub struct Choices {
 pub enum Task {
     /// Writes names letter by letter: the character RNN of the PyTorch tutorial.
     Names,
+    /// Makes a picture of a picture.
+    ImageToImage,
+    /// Gives a picture a label.
+    ImageClassification,
+    /// Gives a text a label.
+    TextClassification,
+    /// Takes and answers named tensors.
+    Tensors,
+}
+
+impl Task {
+    const ALL: [Self; 5] =
+        [Self::Names, Self::ImageToImage, Self::ImageClassification, Self::TextClassification, Self::Tensors];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Names => "names",
+            Self::ImageToImage => "image-to-image",
+            Self::ImageClassification => "image-classification",
+            Self::TextClassification => "text-classification",
+            Self::Tensors => "tensors",
+        }
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 impl FromStr for Task {
     type Err = UnknownTask;
     fn from_str(text: &str) -> Result<Self, UnknownTask> {
-        match text {
-            "names" => Ok(Self::Names),
-            _ => Err(UnknownTask),
-        }
+        Self::ALL.into_iter().find(|task| task.name() == text).ok_or(UnknownTask)
     }
 }
 
 /// No task has this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the only task to name is names")]
+#[error("the tasks are names, image-to-image, image-classification, text-classification and tensors")]
 pub struct UnknownTask;
 
 /// Why no manifest could be drafted.
@@ -98,28 +172,46 @@ pub fn prepare<'a>(bytes: &'a [u8], choices: &Choices) -> Result<(&'static str, 
     Ok((file_name(bytes), bytes.into()))
 }
 
-/// Drafts the manifest of a bundle around the model file `bytes`, which will be called `file` there; [`prepare`] gives both.
+/// What a tokenizer's file is called in a bundle.
+pub(crate) const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// What is drafted for a model of some task.
+struct Drafted {
+    /// The manifest without its files and its golden example.
+    manifest: Manifest,
+    /// The example's input.
+    input: String,
+    /// How far numbers of the example's answer may be off elsewhere.
+    tolerance: f64,
+}
+
+/// Drafts the manifest of a bundle around the model file `bytes`, which will be called `file` there; [`prepare`] gives both. Files
+/// beside it are the choices' ([`Choices::files`]).
 ///
 /// The manifest has one golden example, such as a row of zeros, and this engine's own answer to it. It shows clients what to send,
 /// and shows that the bundle loads; that the answer is the training library's is for whoever trained it to add.
 pub fn draft(file: &str, bytes: &[u8], choices: &Choices) -> Result<Manifest, DraftError> {
-    let (mut manifest, input) = match (recognise(bytes), choices.task) {
+    let Drafted { mut manifest, input, tolerance } = match (recognise(bytes), choices.task) {
+        (ModelFormat::Onnx, _) => nets::draft(file, bytes, choices)?,
         (ModelFormat::CharRnn, Some(Task::Names)) => names::draft(file, bytes, choices)?,
-        (ModelFormat::CharRnn, None) => return Err(DraftError::Unsaid(TASK_UNSAID.to_owned())),
+        (ModelFormat::CharRnn, _) => return Err(DraftError::Unsaid(TASK_UNSAID.to_owned())),
         (format @ (ModelFormat::Xgboost | ModelFormat::SklearnTrees | ModelFormat::Lightgbm), _) => {
             trees(format, file, bytes, choices)?
         }
     };
+    let files: HashMap<String, &[u8]> =
+        choices.files().into_iter().chain([(file, bytes)]).map(|(name, bytes)| (name.to_owned(), bytes)).collect();
+    manifest.files = files.iter().map(|(name, bytes)| (name.clone(), bundle::digest(bytes))).collect();
     // What is written must be read again: names, labels and digests all go through the same checks.
     Manifest::parse(&manifest.to_toml()).map_err(|error| DraftError::Contradiction(error.to_string()))?;
-    let answer = answer(&manifest, file, bytes, &input).map_err(DraftError::Example)?;
-    manifest.goldens.push(Golden { input, output: answer, params: "{}".to_owned(), tolerance: 0.0 });
+    let output = answer(&manifest, &files, &input).map_err(DraftError::Example)?;
+    manifest.goldens.push(Golden { input, output, params: "{}".to_owned(), tolerance });
     Ok(manifest)
 }
 
-/// A tree model's manifest without its golden example, and the example's input.
-fn trees(format: ModelFormat, file: &str, bytes: &[u8], choices: &Choices) -> Result<(Manifest, String), DraftError> {
+fn trees(format: ModelFormat, file: &str, bytes: &[u8], choices: &Choices) -> Result<Drafted, DraftError> {
     let facts = Engine::read(format, bytes).map_err(DraftError::Load)?.facts();
+    choices.refuse_for("a model of trees", &["tokenizer"])?;
     if choices.task.is_some() || choices.alphabet.is_some() || choices.categories.is_some() {
         let fault = format!("a model with {} takes a table; leave --task, --alphabet and --categories out", facts.kind);
         return Err(DraftError::Contradiction(fault));
@@ -127,23 +219,11 @@ fn trees(format: ModelFormat, file: &str, bytes: &[u8], choices: &Choices) -> Re
     let columns = columns(&facts, choices)?;
     let row: Map<String, Value> = columns.iter().map(|column| (column.name.clone(), Value::from(0))).collect();
     let (output, params) = output(&facts, choices)?;
-    let manifest = Manifest {
-        format: 1,
-        name: choices.name.clone(),
-        version: choices.version.clone(),
-        title: choices.title.clone().unwrap_or_else(|| choices.name.clone()),
-        description: String::new(),
-        licence: choices.licence.clone().unwrap_or_default(),
-        engine: bundle::Engine { format: facts.format, file: file.to_owned() },
-        input: Input::Table(TableSchema { columns, precision: facts.precision }),
-        output,
-        limits: Limits::default(),
-        params,
-        training: facts.training,
-        goldens: Vec::new(),
-        files: BTreeMap::from([(file.to_owned(), bundle::digest(bytes))]),
-    };
-    Ok((manifest, Value::from(vec![Value::Object(row)]).to_string()))
+    let input = Input::Table(TableSchema { columns, precision: facts.precision });
+    let mut manifest = choices.manifest(bundle::Engine::new(facts.format, file), input, output);
+    manifest.params = params;
+    manifest.training = facts.training;
+    Ok(Drafted { manifest, input: Value::from(vec![Value::Object(row)]).to_string(), tolerance: 0.0 })
 }
 
 fn columns(facts: &Facts, choices: &Choices) -> Result<Vec<Column>, DraftError> {
@@ -211,13 +291,11 @@ fn output(facts: &Facts, choices: &Choices) -> Result<(Output, BTreeMap<String, 
 
 fn answer(
     manifest: &Manifest,
-    file: &str,
-    bytes: &[u8],
+    files: &HashMap<String, &[u8]>,
     input: &str,
 ) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
-    let files = HashMap::from([(file.to_owned(), bytes)]);
     let params = manifest.read_params("")?;
-    let answer = crate::load(manifest, &files)?.run(input.as_bytes(), &params, &Control::default())?;
+    let answer = crate::load(manifest, files)?.run(input.as_bytes(), &params, &Control::default())?;
     Ok(String::from_utf8(answer.body)?)
 }
 

@@ -5,6 +5,7 @@ use bundle::{Manifest, ModelFormat};
 use crate::char_rnn;
 use crate::lightgbm::{self, LightGbmModel};
 use crate::model::{LoadError, Model};
+use crate::onnx;
 use crate::sklearn::{self, SklearnModel};
 use crate::table_model::{self, Facts, TableEngine};
 use crate::xgboost::{self, XgbModel};
@@ -21,8 +22,8 @@ pub(crate) enum Engine {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "neither an XGBoost model in JSON or UBJ (`save_model` with a name that ends in .json or .ubj writes one), nor LightGBM's \
-     text (`booster.save_model` writes it), nor scikit-learn trees as models/train/export_sklearn.py writes them; \
-     pickles are never read"
+     text (`booster.save_model` writes it), nor scikit-learn trees as models/train/export_sklearn.py writes them, nor a net as \
+     ONNX (`torch.onnx.export` writes one); pickles are never read"
 )]
 struct NotAModel;
 
@@ -33,6 +34,8 @@ pub(crate) type ReadError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) fn recognise(bytes: &[u8]) -> ModelFormat {
     if char_rnn::recognises(bytes) {
         ModelFormat::CharRnn
+    } else if onnx::recognises(bytes) {
+        ModelFormat::Onnx
     } else if sklearn::is_model(bytes) {
         ModelFormat::SklearnTrees
     } else if lightgbm::is_model(bytes) {
@@ -47,6 +50,7 @@ pub(crate) fn file_name(bytes: &[u8]) -> &'static str {
     match recognise(bytes) {
         ModelFormat::CharRnn => "model.safetensors",
         ModelFormat::Lightgbm => "model.txt",
+        ModelFormat::Onnx => "model.onnx",
         // UBJ cannot be text: its strings carry binary lengths.
         ModelFormat::Xgboost if std::str::from_utf8(bytes).is_err() => "model.ubj",
         ModelFormat::Xgboost | ModelFormat::SklearnTrees => "model.json",
@@ -66,8 +70,8 @@ impl Engine {
                 sklearn::AnyModel::Double(model) => Self::SklearnDouble(model),
             },
             ModelFormat::Lightgbm => Self::Lightgbm(lightgbm::load(bytes)?),
-            // No format of tables; `char_rnn` loads it.
-            ModelFormat::CharRnn => return Err(Box::new(NotAModel)),
+            // No formats of tables; `load` has others for them.
+            ModelFormat::CharRnn | ModelFormat::Onnx => return Err(Box::new(NotAModel)),
         })
     }
 

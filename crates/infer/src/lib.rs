@@ -8,18 +8,24 @@
 //! - [`trees`] is the engine under them all: forests of decision trees walked over order-preserving integer keys.
 //! - [`char_rnn`] writes names letter by letter, as the PyTorch tutorial's network does; [`torch`] reads such a network's weights
 //!   when it is added.
+//! - [`onnx`] runs nets: any ONNX graph, on named tensors.
 //! - [`math`] has the `exp` and `ln` that make a prediction the same bits on every platform, [`random`] the one generator.
 
 pub mod char_rnn;
+// For nets that choose between labels: pictures and texts.
+#[allow(dead_code, reason = "the tasks that use it come next")]
+mod classes;
 pub mod draft;
 mod engine;
 pub mod lightgbm;
 mod load;
 pub mod math;
 pub mod model;
+pub mod onnx;
 pub mod random;
 pub mod sklearn;
 mod table_model;
+mod tensors;
 pub mod torch;
 pub mod trees;
 pub mod xgboost;

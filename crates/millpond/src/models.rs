@@ -23,7 +23,7 @@ pub enum Command {
     /// Check every bundle of a folder: manifest, digests, and its golden examples' answers
     Check(CheckArgs),
     /// Make a bundle from a trained model's file, so that it is served
-    Add(AddArgs),
+    Add(Box<AddArgs>),
 }
 
 /// Where the models are.
@@ -57,8 +57,8 @@ pub struct CheckArgs {
 #[derive(clap::Args)]
 pub struct AddArgs {
     /// The model's file: XGBoost, as JSON or UBJ (`model.save_model("model.ubj")`), LightGBM, as text
-    /// (`booster.save_model("model.txt")`), scikit-learn trees, as JSON (models/train/export_sklearn.py), or a network's
-    /// weights, as safetensors or as PyTorch saved them before 1.6
+    /// (`booster.save_model("model.txt")`), scikit-learn trees, as JSON (models/train/export_sklearn.py), any
+    /// net as ONNX (`torch.onnx.export`), or a network's weights, as safetensors or as PyTorch saved them before 1.6
     file: PathBuf,
     /// What the model will be called: lower-case letters, digits and hyphens
     #[arg(long, short)]
@@ -69,9 +69,13 @@ pub struct AddArgs {
     /// A few words about it
     #[arg(long)]
     title: Option<String>,
-    /// What a network does, which weights do not say: `names` writes names, as the character RNN of the PyTorch tutorial does
+    /// What a network does, where its file does not tell: names (the character RNN of the PyTorch tutorial), image-to-image,
+    /// image-classification, text-classification, or tensors (any ONNX net)
     #[arg(long)]
     task: Option<Task>,
+    /// The `tokenizer.json` of a net that takes texts
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
     /// The letters that a model of names knows, in its order: a text file, or the letters themselves
     #[arg(long, value_name = "FILE|TEXT", allow_hyphen_values = true)]
     alphabet: Option<String>,
@@ -96,7 +100,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List(args) => list(args).await,
         Command::Check(args) => check(args).await,
-        Command::Add(args) => add(args).await,
+        Command::Add(args) => add(*args).await,
     }
 }
 
@@ -175,7 +179,7 @@ async fn check_bundle(registry: &Registry, model: &Published) -> anyhow::Result<
 
 async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
     let name = parse_name(&args.name)?;
-    let bytes = std::fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
+    let bytes = read(args.file.clone())?;
     let dir = &args.dir.models;
     std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let registry = Registry::directory(dir);
@@ -198,6 +202,7 @@ async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
         task: args.task,
         alphabet: args.alphabet.map(file_or_text).transpose()?,
         categories: args.categories,
+        tokenizer: args.tokenizer.map(read).transpose()?,
     };
     let refused = |error: DraftError| match &error {
         DraftError::FeaturesNeeded { .. } | DraftError::Unsaid(_) | DraftError::Contradiction(_) => {
@@ -209,19 +214,27 @@ async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
     };
     let (file, bytes) = infer::draft::prepare(&bytes, &choices).map_err(refused)?;
     let manifest = infer::draft(file, &bytes, &choices).map_err(refused)?;
-    write_bundle(dir, &name, &version, file, &bytes, &manifest)?;
+    let manifest_text = manifest.to_toml();
+    let mut files = choices.files();
+    files.extend([(file, &bytes[..]), ("model.toml", manifest_text.as_bytes())]);
+    write_bundle(dir, &name, &version, &files)?;
 
     let takes = match &manifest.input {
         Input::Table(schema) => format!("{} columns", schema.columns.len()),
         Input::StartLetters(schema) => {
             format!("{} categories, {} letters", schema.categories.len(), schema.alphabet.chars().count())
         }
+        Input::Tensors(schema) => format!("{} tensors", schema.inputs.len()),
     };
     println!("added {name} {version} to {}: {takes}", dir.display());
     let example = &manifest.goldens[0];
     println!("it takes {}\nand answers {}", example.input, example.output);
     println!("a running `millpond up --models {}` serves it within seconds", dir.display());
     Ok(ExitCode::SUCCESS)
+}
+
+fn read(file: PathBuf) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// The content of the file of this name, its last line feed left out; where there is none, the text itself.
@@ -235,19 +248,12 @@ fn file_or_text(given: String) -> anyhow::Result<String> {
 }
 
 /// Writes the folder under another name first: a registry that is being read shows whole bundles only.
-fn write_bundle(
-    dir: &Path,
-    name: &ModelName,
-    version: &Version,
-    file: &str,
-    bytes: &[u8],
-    manifest: &bundle::Manifest,
-) -> anyhow::Result<()> {
+fn write_bundle(dir: &Path, name: &ModelName, version: &Version, files: &[(&str, &[u8])]) -> anyhow::Result<()> {
     let parent = dir.join(name.as_str());
     let cannot = || format!("cannot write to {}", parent.display());
     std::fs::create_dir_all(&parent).with_context(cannot)?;
     let staging = tempfile::Builder::new().prefix(".adding-").tempdir_in(&parent).with_context(cannot)?;
-    for (file, bytes) in [(file, bytes), ("model.toml", manifest.to_toml().as_bytes())] {
+    for (file, bytes) in files {
         let mut writer = std::fs::File::create(staging.path().join(file)).with_context(cannot)?;
         writer.write_all(bytes).and_then(|()| writer.sync_all()).with_context(cannot)?;
     }

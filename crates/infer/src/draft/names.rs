@@ -3,44 +3,29 @@
 use std::collections::BTreeMap;
 
 use bundle::manifest::Input;
-use bundle::{Engine, LettersSchema, Limits, Manifest, ModelFormat, Output, Param, ParamKind};
+use bundle::{Engine, LettersSchema, Limits, ModelFormat, Output, Param, ParamKind};
 use serde_json::{Value, json};
 
-use super::{Choices, DraftError};
+use super::{Choices, DraftError, Drafted};
 use crate::char_rnn::{DEFAULT_MAX_LENGTH, MAX_LENGTH, Network, SEED, TEMPERATURE};
 
 /// The greatest seed: the whole numbers up to it survive JSON wherever it is read.
 const MAX_SEED: f64 = 9_007_199_254_740_991.0;
 
-/// The manifest without its golden example, and the example's input.
-pub(super) fn draft(file: &str, bytes: &[u8], choices: &Choices) -> Result<(Manifest, String), DraftError> {
-    if choices.features.is_some() || choices.labels.is_some() {
-        let fault = "a character RNN has neither features nor labels; leave --features and --labels out";
-        return Err(DraftError::Contradiction(fault.to_owned()));
-    }
+pub(super) fn draft(file: &str, bytes: &[u8], choices: &Choices) -> Result<Drafted, DraftError> {
+    choices.refuse_for("a character RNN", &["features", "labels", "tokenizer"])?;
     let network = Network::read(bytes).map_err(|error| DraftError::Load(Box::new(error)))?;
     let schema = schema(&network, choices)?;
-    let manifest = Manifest {
-        format: 1,
-        name: choices.name.clone(),
-        version: choices.version.clone(),
-        title: choices.title.clone().unwrap_or_else(|| choices.name.clone()),
-        description: String::new(),
-        licence: choices.licence.clone().unwrap_or_default(),
-        engine: Engine { format: ModelFormat::CharRnn, file: file.to_owned() },
-        input: Input::StartLetters(schema.clone()),
-        output: Output::Text { description: "a name that begins with the letter".to_owned() },
-        // A hundred letters and a category need no more, even if every letter is escaped.
-        limits: Limits { max_input_bytes: 64 << 10, max_rows: 1, max_seconds: 10 },
-        params: params(),
-        training: toml::Table::new(),
-        goldens: Vec::new(),
-        files: BTreeMap::from([(file.to_owned(), bundle::digest(bytes))]),
-    };
+    let output = Output::Text { description: "a name that begins with the letter".to_owned() };
+    let engine = Engine::new(ModelFormat::CharRnn, file);
+    let mut manifest = choices.manifest(engine, Input::StartLetters(schema.clone()), output);
+    // A hundred letters and a category need no more, even if every letter is escaped.
+    manifest.limits = Limits { max_input_bytes: 64 << 10, max_rows: 1, max_seconds: 10 };
+    manifest.params = params();
     let capitals: String = schema.alphabet.chars().filter(|letter| letter.is_uppercase()).take(3).collect();
     let start_letters = if capitals.is_empty() { schema.alphabet.chars().take(3).collect() } else { capitals };
     let input = json!({"category": schema.categories[0], "start_letters": start_letters}).to_string();
-    Ok((manifest, input))
+    Ok(Drafted { manifest, input, tolerance: 0.0 })
 }
 
 fn schema(network: &Network, choices: &Choices) -> Result<LettersSchema, DraftError> {

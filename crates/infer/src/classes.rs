@@ -1,0 +1,132 @@
+//! From a net's numbers for each class to a label.
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use crate::math;
+use crate::onnx::Net;
+
+/// What a net's numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scores {
+    /// One a class, of which softmax makes probabilities. Logarithms of probabilities are such numbers as well.
+    Logits,
+    /// The probabilities themselves: the graph ends in softmax or sigmoid.
+    Probabilities,
+}
+
+impl Scores {
+    /// What an output of a net has, by the operator that writes it.
+    pub(crate) fn of(net: &Net, output: usize) -> Self {
+        match net.last_operators(output).last().map(String::as_str) {
+            Some("Softmax" | "Sigmoid") => Self::Probabilities,
+            _ => Self::Logits,
+        }
+    }
+
+    /// Each label's probability of one row of numbers. A row has as many numbers as there are labels, or for two labels one:
+    /// that of the second, of which a sigmoid makes a probability.
+    pub(crate) fn probabilities(self, row: &[f32]) -> Vec<f32> {
+        match (self, row) {
+            (Self::Probabilities, [second]) => vec![1.0 - second, *second],
+            (Self::Probabilities, _) => row.to_vec(),
+            // Sigmoid is softmax with a zero beside it.
+            (Self::Logits, [second]) => softmax(&[0.0, *second]),
+            (Self::Logits, _) => softmax(row),
+        }
+    }
+}
+
+/// f32 exponentials, an f64 sum.
+fn softmax(row: &[f32]) -> Vec<f32> {
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = row.iter().map(|logit| math::exp(logit - largest)).collect();
+    let sum: f64 = powers.iter().copied().map(f64::from).sum();
+    powers.into_iter().map(|power| (f64::from(power) / sum) as f32).collect()
+}
+
+/// An answer: `{"label": "...", "confidence": 0.97}`, and on request each label's probability.
+pub(crate) struct Labelled<'a> {
+    labels: &'a [String],
+    probabilities: Vec<f32>,
+    best: usize,
+    all: bool,
+}
+
+impl<'a> Labelled<'a> {
+    /// Of as many probabilities as there are labels; nothing if one of them is not a number. Of equally likely labels, the first is the answer.
+    pub(crate) fn new(labels: &'a [String], probabilities: Vec<f32>, all: bool) -> Option<Self> {
+        if probabilities.len() != labels.len() || !probabilities.iter().all(|p| p.is_finite()) {
+            return None;
+        }
+        let mut best = 0;
+        for (at, probability) in probabilities.iter().enumerate() {
+            if *probability > probabilities[best] {
+                best = at;
+            }
+        }
+        Some(Self { labels, probabilities, best, all })
+    }
+
+    /// The label's place.
+    pub(crate) fn best(&self) -> usize {
+        self.best
+    }
+}
+
+impl Serialize for Labelled<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct All<'a>(&'a Labelled<'a>);
+        impl Serialize for All<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let numbers = self.0.probabilities.iter().map(|p| f64::from(*p));
+                serializer.collect_map(self.0.labels.iter().zip(numbers))
+            }
+        }
+        let mut answer = serializer.serialize_map(None)?;
+        answer.serialize_entry(
+            "label",
+            self.labels.get(self.best).ok_or_else(|| serde::ser::Error::custom("no label"))?,
+        )?;
+        answer.serialize_entry("confidence", &f64::from(self.probabilities[self.best]))?;
+        if self.all {
+            answer.serialize_entry("probabilities", &All(self))?;
+        }
+        answer.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_become_probabilities() {
+        assert_eq!(Scores::Logits.probabilities(&[1.0, 1.0]), [0.5, 0.5]);
+        assert_eq!(Scores::Logits.probabilities(&[0.0]), [0.5, 0.5]);
+        assert_eq!(Scores::Probabilities.probabilities(&[0.25]), [0.75, 0.25]);
+        assert_eq!(Scores::Probabilities.probabilities(&[0.1, 0.9]), [0.1, 0.9]);
+        // Far beyond what e^x can be.
+        assert_eq!(Scores::Logits.probabilities(&[-1e30, 1e30, 3.0]), [0.0, 1.0, 0.0]);
+        let three = Scores::Logits.probabilities(&[1.0, 2.0, 3.0]);
+        for (ours, theirs) in three.iter().zip([0.090_030_57, 0.244_728_47, 0.665_240_96]) {
+            assert!((ours - theirs).abs() < 1e-7, "{three:?}");
+        }
+    }
+
+    #[test]
+    fn the_likeliest_label_is_the_answer() {
+        let labels = ["no".to_owned(), "yes".to_owned(), "maybe".to_owned()];
+        let json = |probabilities: &[f32], all| {
+            Labelled::new(&labels, probabilities.to_vec(), all).map(|answer| serde_json::to_string(&answer).unwrap())
+        };
+        assert_eq!(json(&[0.25, 0.5, 0.25], false).unwrap(), r#"{"label":"yes","confidence":0.5}"#);
+        assert_eq!(
+            json(&[0.5, 0.5, 0.0], true).unwrap(),
+            r#"{"label":"no","confidence":0.5,"probabilities":{"no":0.5,"yes":0.5,"maybe":0.0}}"#
+        );
+        assert_eq!(json(&[0.5, 0.5], false), None);
+        assert_eq!(json(&[0.5, f32::NAN, 0.0], false), None);
+        assert_eq!(Labelled::new(&labels, vec![0.0, 0.1, 0.9], false).unwrap().best(), 2);
+    }
+}

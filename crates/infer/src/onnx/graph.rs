@@ -1,0 +1,410 @@
+//! What an ONNX file says of itself (<https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3>), read before an engine does.
+//!
+//! The engines keep less than the file says: rten takes i64 and bool for i32. And they trust it more: a length prefix or a nesting that the
+//! file doesn't have room for is found here, before anyone reserves memory for it.
+
+use std::collections::{HashMap, HashSet};
+
+use bundle::{Datatype, Dim, Port};
+
+use super::NetError;
+use super::proto::{Fields, Malformed, Value};
+
+/// How deep graphs may lie within graphs (of `If`, `Loop`, `Scan`), and types within types.
+const MAX_DEPTH: usize = 8;
+/// The most nodes, names, attributes and values together. Engines take some hundred bytes for each, however short it is.
+const MAX_PARTS: usize = 200_000;
+/// The most integers that are written one by one instead of as raw bytes. In memory, each takes up to 16 times its byte in the file.
+const MAX_INTEGERS: usize = 2_000_000;
+/// The most dimensions of a tensor.
+const MAX_RANK: usize = 32;
+
+/// What is known of a graph.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    pub(super) inputs: Vec<Port>,
+    pub(super) outputs: Vec<Port>,
+    /// The operators that write each output, from the last one backwards through those that only reshape.
+    pub(super) last_operators: Vec<Vec<String>>,
+}
+
+/// Whether a file looks like ONNX: a message with the fields of a `ModelProto`, or the beginning of one.
+pub(super) fn recognises(bytes: &[u8]) -> bool {
+    const IR_VERSION: u8 = 0x08;
+    let begins =
+        matches!(bytes, [IR_VERSION, 1..=31, tag, ..] if matches!(tag >> 3, 1..=25) && matches!(tag & 7, 0 | 2));
+    begins || {
+        let fields: Result<Vec<u64>, Malformed> =
+            Fields(bytes).take(64).map(|field| field.map(|(number, _)| number)).collect();
+        fields.is_ok_and(|fields| fields.contains(&7) && fields.iter().all(|number| (1..=25).contains(number)))
+    }
+}
+
+/// What has been counted so far.
+#[derive(Default)]
+struct Counted {
+    parts: usize,
+    integers: usize,
+}
+
+impl Counted {
+    fn part(&mut self) -> Result<(), NetError> {
+        self.parts += 1;
+        if self.parts > MAX_PARTS {
+            return Err(NetError::TooLarge(format!("its graph has more than {MAX_PARTS} parts")));
+        }
+        Ok(())
+    }
+}
+
+/// A graph's ports, and what names its values have.
+#[derive(Default)]
+struct Graph<'a> {
+    inputs: Vec<&'a [u8]>,
+    outputs: Vec<&'a [u8]>,
+    initializers: HashSet<&'a str>,
+    /// The operator that writes a value, and its first input.
+    writers: HashMap<&'a str, (&'a str, &'a str)>,
+}
+
+impl Facts {
+    /// Reads and checks a file.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, NetError> {
+        let mut counted = Counted::default();
+        let mut graph = None;
+        let mut imports = false;
+        for field in Fields(bytes) {
+            let (number, value) = field?;
+            match number {
+                7 => graph = Some(read_graph(value.bytes()?, 0, &mut counted)?),
+                8 => {
+                    check_strings(value.bytes()?, &[1])?;
+                    counted.part()?;
+                    imports = true;
+                }
+                14 => {
+                    check_strings(value.bytes()?, &[1, 2])?;
+                    counted.part()?;
+                }
+                20 => return Err(NetError::Unsupported("training information".to_owned())),
+                25 => return Err(NetError::Unsupported("functions of its own".to_owned())),
+                _ => {}
+            }
+        }
+        let Some(graph) = graph.filter(|_| imports) else {
+            return Err(NetError::Malformed(
+                "it lacks a graph, or says not which version its operators have".to_owned(),
+            ));
+        };
+        let mut facts = Self::default();
+        for port in &graph.inputs {
+            // Before version 4 of the format, initial values were listed as inputs.
+            if !graph.initializers.contains(value_name(port)?) {
+                facts.inputs.push(read_port("input", port)?);
+            }
+        }
+        for port in &graph.outputs {
+            facts.outputs.push(read_port("output", port)?);
+            facts.last_operators.push(graph.last_operators(value_name(port)?));
+        }
+        let mut names = HashSet::new();
+        if let Some(twice) = facts.inputs.iter().find(|port| !names.insert(&port.name)) {
+            return Err(NetError::Malformed(format!("it has two inputs of the name {:?}", twice.name)));
+        }
+        let mut names = HashSet::new();
+        if let Some(twice) = facts.outputs.iter().find(|port| !names.insert(&port.name)) {
+            return Err(NetError::Malformed(format!("it has two outputs of the name {:?}", twice.name)));
+        }
+        if facts.inputs.is_empty() || facts.outputs.is_empty() {
+            return Err(NetError::Malformed("its graph takes or answers nothing".to_owned()));
+        }
+        Ok(facts)
+    }
+}
+
+impl Graph<'_> {
+    fn last_operators(&self, output: &str) -> Vec<String> {
+        const RESHAPING: [&str; 6] = ["Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast"];
+        let mut operators = Vec::new();
+        let mut value = output;
+        // More than any exporter puts there, and an end to a cycle.
+        while operators.len() < 8 {
+            let Some((operator, first)) = self.writers.get(value) else { break };
+            operators.push((*operator).to_owned());
+            if !RESHAPING.contains(operator) {
+                break;
+            }
+            value = first;
+        }
+        operators
+    }
+}
+
+fn read_graph<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted) -> Result<Graph<'a>, NetError> {
+    if depth > MAX_DEPTH {
+        return Err(NetError::Malformed(format!("its graphs lie more than {MAX_DEPTH} deep within each other")));
+    }
+    let mut graph = Graph::default();
+    for field in Fields(bytes) {
+        let (number, value) = field?;
+        match number {
+            1 => {
+                let (operator, first, outputs) = read_node(value.bytes()?, depth, counted)?;
+                for output in outputs {
+                    graph.writers.insert(output, (operator, first));
+                }
+            }
+            5 => {
+                let name = check_tensor(value.bytes()?, counted)?;
+                graph.initializers.insert(name);
+            }
+            11..=13 => {
+                counted.part()?;
+                let value = value.bytes()?;
+                check_value(value, counted)?;
+                match number {
+                    11 => graph.inputs.push(value),
+                    12 => graph.outputs.push(value),
+                    _ => {}
+                }
+            }
+            15 => return Err(NetError::Unsupported("sparse weights".to_owned())),
+            _ => {}
+        }
+    }
+    Ok(graph)
+}
+
+/// A node's operator, its first input and its outputs.
+fn read_node<'a>(
+    bytes: &'a [u8],
+    depth: usize,
+    counted: &mut Counted,
+) -> Result<(&'a str, &'a str, Vec<&'a str>), NetError> {
+    counted.part()?;
+    let (mut operator, mut first, mut outputs) = ("", None, Vec::new());
+    for field in Fields(bytes) {
+        let (number, value) = field?;
+        match number {
+            1 | 2 => {
+                counted.part()?;
+                let name = value.text()?;
+                if number == 1 {
+                    first.get_or_insert(name);
+                } else {
+                    outputs.push(name);
+                }
+            }
+            4 => operator = value.text()?,
+            5 => check_attribute(value.bytes()?, depth, counted)?,
+            _ => {}
+        }
+    }
+    Ok((operator, first.unwrap_or(""), outputs))
+}
+
+fn check_attribute(bytes: &[u8], depth: usize, counted: &mut Counted) -> Result<(), NetError> {
+    counted.part()?;
+    for field in Fields(bytes) {
+        let (number, value) = field?;
+        match number {
+            5 | 10 => {
+                check_tensor(value.bytes()?, counted)?;
+            }
+            6 | 11 => {
+                read_graph(value.bytes()?, depth + 1, counted)?;
+            }
+            8 => count_integers(value, counted)?,
+            9 => counted.part()?,
+            22 | 23 => return Err(NetError::Unsupported("sparse weights".to_owned())),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn count_integers(value: Value<'_>, counted: &mut Counted) -> Result<(), NetError> {
+    value.numbers(|_| counted.integers += 1)?;
+    if counted.integers > MAX_INTEGERS {
+        return Err(NetError::TooLarge(format!("it has more than {MAX_INTEGERS} integers that are not raw bytes")));
+    }
+    Ok(())
+}
+
+/// Checks a tensor of the file; answers its name.
+fn check_tensor<'a>(bytes: &'a [u8], counted: &mut Counted) -> Result<&'a str, NetError> {
+    counted.part()?;
+    let (mut name, mut dims, mut negative) = ("", Vec::new(), false);
+    for field in Fields(bytes) {
+        let (number, value) = field?;
+        match number {
+            1 => value.numbers(|size| {
+                negative |= size > i64::MAX as u64;
+                // One more than is let pass is enough to see.
+                if dims.len() <= MAX_RANK {
+                    dims.push(size);
+                }
+            })?,
+            5 | 7 | 11 => count_integers(value, counted)?,
+            6 => counted.part()?,
+            8 => name = value.text()?,
+            13 => {
+                return Err(NetError::Unsupported(
+                    "weights in a file of their own; save the model with its weights inside".to_owned(),
+                ));
+            }
+            _ => {}
+        }
+    }
+    let count = dims.iter().try_fold(1_u64, |count, size| count.checked_mul(*size));
+    // No element takes less than a byte. A zero could hide sizes that are too big to multiply.
+    let room = bytes.len() as u64;
+    if dims.len() > MAX_RANK
+        || negative
+        || count.is_none_or(|count| count > room)
+        || dims.iter().any(|size| *size > room)
+    {
+        let name = crate::torch::short(name);
+        return Err(NetError::Malformed(format!("the tensor {name} has a shape that its data has not")));
+    }
+    Ok(name)
+}
+
+/// Checks a `ValueInfoProto`.
+fn check_value(bytes: &[u8], counted: &mut Counted) -> Result<(), NetError> {
+    for field in Fields(bytes) {
+        match field? {
+            (1, name) => drop(name.text()?),
+            (2, kind) => check_type(kind.bytes()?, 0, counted)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_type(bytes: &[u8], depth: usize, counted: &mut Counted) -> Result<(), NetError> {
+    if depth > MAX_DEPTH {
+        return Err(NetError::Malformed(format!("its types lie more than {MAX_DEPTH} deep within each other")));
+    }
+    for field in Fields(bytes) {
+        let (number, value) = field?;
+        match number {
+            // Of a tensor, or of a sequence, a map, an optional value.
+            1 => {
+                for field in Fields(value.bytes()?) {
+                    if let (2, shape) = field? {
+                        for dim in Fields(shape.bytes()?) {
+                            counted.part()?;
+                            check_strings(dim?.1.bytes()?, &[2])?;
+                        }
+                    }
+                }
+            }
+            4 | 5 | 9 => {
+                for field in Fields(value.bytes()?) {
+                    if let (_, Value::Bytes(inner)) = field? {
+                        check_type(inner, depth + 1, counted)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Checks that these fields of a message, where they are, are texts.
+fn check_strings(bytes: &[u8], numbers: &[u64]) -> Result<(), NetError> {
+    for field in Fields(bytes) {
+        let (number, value) = field?;
+        if numbers.contains(&number) {
+            value.text()?;
+        }
+    }
+    Ok(())
+}
+
+fn value_name(bytes: &[u8]) -> Result<&str, Malformed> {
+    let mut name = "";
+    for field in Fields(bytes) {
+        if let (1, value) = field? {
+            name = value.text()?;
+        }
+    }
+    Ok(name)
+}
+
+fn read_port(side: &str, bytes: &[u8]) -> Result<Port, NetError> {
+    let name = value_name(bytes)?;
+    let mut port = None;
+    for field in Fields(bytes) {
+        let (2, kind) = field? else { continue };
+        for field in Fields(kind.bytes()?) {
+            let (1, tensor) = field? else {
+                let name = crate::torch::short(name);
+                return Err(NetError::Unsupported(format!("{side} {name}, which is not a tensor")));
+            };
+            port = Some(read_tensor_type(side, name, tensor.bytes()?)?);
+        }
+    }
+    port.ok_or_else(|| {
+        let name = crate::torch::short(name);
+        NetError::Malformed(format!("it does not say what its {side} {name} is"))
+    })
+}
+
+fn read_tensor_type(side: &str, name: &str, bytes: &[u8]) -> Result<Port, NetError> {
+    let (mut datatype, mut shape) = (0, None);
+    for field in Fields(bytes) {
+        match field? {
+            (1, kind) => datatype = kind.number()?,
+            (2, dims) => {
+                let dims: Result<Vec<Dim>, NetError> = Fields(dims.bytes()?).map(|dim| read_dim(dim?.1)).collect();
+                shape = Some(dims?);
+            }
+            _ => {}
+        }
+    }
+    let known = match datatype {
+        1 => Ok(Datatype::Fp32),
+        2 => Ok(Datatype::Uint8),
+        3 => Ok(Datatype::Int8),
+        6 => Ok(Datatype::Int32),
+        7 => Ok(Datatype::Int64),
+        9 => Ok(Datatype::Bool),
+        11 => Ok(Datatype::Fp64),
+        4 => Err("UINT16"),
+        5 => Err("INT16"),
+        8 => Err("BYTES (texts)"),
+        10 => Err("FP16"),
+        12 => Err("UINT32"),
+        13 => Err("UINT64"),
+        16 => Err("BF16"),
+        _ => Err("a type that is not known here"),
+    };
+    let name = name.to_owned();
+    match known {
+        Ok(datatype) => Ok(Port { name, datatype, shape }),
+        Err(kind) => {
+            let name = crate::torch::short(&name);
+            Err(NetError::Unsupported(format!("{side} {name}, whose elements are {kind}; convert it to FP32 or INT64")))
+        }
+    }
+}
+
+fn read_dim(value: Value<'_>) -> Result<Dim, NetError> {
+    let mut dim = Dim::Named(Dim::ANY.to_owned());
+    for field in Fields(value.bytes()?) {
+        match field? {
+            // A negative size stands for any.
+            (1, size) => {
+                if let Ok(size) = i64::try_from(size.number()?) {
+                    dim = Dim::Fixed(usize::try_from(size).map_err(|_| Malformed)?);
+                }
+            }
+            (2, name) if !name.text()?.is_empty() => dim = Dim::Named(name.text()?.to_owned()),
+            _ => {}
+        }
+    }
+    Ok(dim)
+}

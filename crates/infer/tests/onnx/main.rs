@@ -1,0 +1,3 @@
+//! Nets as ONNX: what is added, asked and refused.
+
+mod tensors;
