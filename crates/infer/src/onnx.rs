@@ -1,17 +1,24 @@
-//! Nets as ONNX graphs, run by [rten](https://github.com/robertknight/rten), in pure Rust.
+//! Nets as ONNX graphs, run by [rten](https://github.com/robertknight/rten), in pure Rust, or by ONNX Runtime where this program was built with
+//! the feature `onnxruntime` and told where its library is.
 //!
 //! rten finds out at run time whether the processor has AVX-512, AVX2 or Neon. It has no integers of 64 bits, no booleans and no doubles: they
 //! are i32 and f32 there, and turned back on the way out. Whole numbers beyond 32 bits are refused, not cut.
 
 mod graph;
+mod growth;
+#[cfg(feature = "onnxruntime")]
+mod onnx_runtime;
 mod proto;
 mod rten;
+mod sizes;
 
 use std::collections::BTreeMap;
 
-pub(crate) use bundle::{Data, Datatype, Port, Tensor};
+pub use bundle::{Data, Datatype, Port, Tensor};
 
 use self::graph::Facts;
+#[cfg(feature = "onnxruntime")]
+pub use self::onnx_runtime::use_onnx_runtime;
 
 use crate::model::RunError;
 
@@ -59,27 +66,50 @@ pub(crate) fn recognises(bytes: &[u8]) -> bool {
 }
 
 /// A net ready to run.
-pub(crate) struct Net {
+pub struct Net {
     facts: Facts,
-    engine: rten::Engine,
+    engine: Engine,
     file_bytes: usize,
 }
 
+enum Engine {
+    Rten(Box<rten::Engine>),
+    #[cfg(feature = "onnxruntime")]
+    OnnxRuntime(onnx_runtime::Engine),
+}
+
+impl Engine {
+    fn read(bytes: &[u8], facts: &Facts) -> Result<Self, NetError> {
+        #[cfg(feature = "onnxruntime")]
+        if let Some(read) = onnx_runtime::Engine::read(bytes) {
+            return read.map(Self::OnnxRuntime);
+        }
+        rten::Engine::read(bytes, facts).map(|engine| Self::Rten(Box::new(engine)))
+    }
+}
+
 impl Net {
-    /// Reads a net from an ONNX file. Whatever the bytes are, nothing panics.
-    pub(crate) fn read(bytes: &[u8]) -> Result<Self, NetError> {
+    /// Reads a net from an ONNX file. Whatever the bytes are, it takes at most four times their number and 64 MB of memory; what is
+    /// computed from constants through other operators than `growth.rs` follows is not bounded.
+    ///
+    /// # Errors
+    ///
+    /// [`NetError`].
+    pub fn read(bytes: &[u8]) -> Result<Self, NetError> {
         let facts = Facts::read(bytes)?;
-        let engine = rten::Engine::read(bytes, &facts)?;
+        let engine = Engine::read(bytes, &facts)?;
         Ok(Self { facts, engine, file_bytes: bytes.len() })
     }
 
     /// What goes in.
-    pub(crate) fn inputs(&self) -> &[Port] {
+    #[must_use]
+    pub fn inputs(&self) -> &[Port] {
         &self.facts.inputs
     }
 
     /// What comes out.
-    pub(crate) fn outputs(&self) -> &[Port] {
+    #[must_use]
+    pub fn outputs(&self) -> &[Port] {
         &self.facts.outputs
     }
 
@@ -90,7 +120,11 @@ impl Net {
 
     /// Runs it on the caller's thread, in effect: one thread beside it works while it waits. Each input must be there once, of the
     /// port's datatype and shape; outputs come in the graph's order.
-    pub(crate) fn run(&self, inputs: Vec<(&str, Tensor)>) -> Result<Vec<Tensor>, NetError> {
+    ///
+    /// # Errors
+    ///
+    /// [`NetError::Input`] if they aren't, or if the run would take too much memory; [`NetError::Run`].
+    pub fn run(&self, inputs: Vec<(&str, Tensor)>) -> Result<Vec<Tensor>, NetError> {
         let mut sizes = BTreeMap::new();
         let mut places: Vec<Option<Tensor>> = vec![None; self.facts.inputs.len()];
         for (name, tensor) in inputs {
@@ -116,11 +150,22 @@ impl Net {
             .zip(&self.facts.inputs)
             .map(|(tensor, port)| tensor.ok_or_else(|| lacking(port)))
             .collect();
-        self.engine.run(tensors?, &self.facts.outputs)
+        match &self.engine {
+            Engine::Rten(engine) => engine.run(tensors?, &self.facts.outputs),
+            #[cfg(feature = "onnxruntime")]
+            Engine::OnnxRuntime(engine) => engine.run(tensors?, &self.facts.inputs, &self.facts.outputs),
+        }
     }
 
     /// About how much memory it takes while no one runs it, in bytes.
-    pub(crate) fn memory_bytes(&self) -> u64 {
-        self.file_bytes as u64
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let copies = match &self.engine {
+            Engine::Rten(_) => 1,
+            // The file, from which further sessions are made, and one session.
+            #[cfg(feature = "onnxruntime")]
+            Engine::OnnxRuntime(_) => 2,
+        };
+        copies * self.file_bytes as u64
     }
 }

@@ -31,6 +31,10 @@ pub(crate) const BATCH_SIZE: &str = "MILLPOND_BATCH_SIZE";
 /// What is logged, as `tracing_subscriber` filters have it; `info` if unset.
 pub(crate) const LOG: &str = "MILLPOND_LOG";
 
+/// Where ONNX Runtime's shared library is, in a function built with the feature `onnxruntime`; nets run on rten if unset.
+#[cfg(feature = "onnxruntime")]
+pub(crate) const ONNX_RUNTIME: &str = "MILLPOND_ONNX_RUNTIME";
+
 /// Something that stands in for S3, under the SDK's own name for it.
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
 pub(crate) const S3_URL: &str = "AWS_ENDPOINT_URL_S3";

@@ -18,6 +18,10 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// Runs the jobs of the queue's batches.
 pub(crate) async fn worker(base: Base) -> anyhow::Result<()> {
+    #[cfg(feature = "onnxruntime")]
+    if let Some(library) = env::optional(env::ONNX_RUNTIME) {
+        worker::use_onnx_runtime(std::path::Path::new(&library))?;
+    }
     let settings = settings()?;
     warn_of_limits(&base, settings.parallel).await?;
     let processor = Arc::new(Processor::new(base.ledger, base.registry, settings)?);

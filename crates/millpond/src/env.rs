@@ -35,3 +35,6 @@ pub const SQS_URL: &str = "AWS_ENDPOINT_URL_SQS";
 pub const TENANT: &str = "MILLPOND_TENANT";
 /// `millpond worker`: the queue's visibility timeout, in seconds.
 pub const VISIBILITY_TIMEOUT_SECONDS: &str = "MILLPOND_VISIBILITY_TIMEOUT_SECONDS";
+/// Where ONNX Runtime's shared library is, in a program built with the feature `onnxruntime`; nets run on rten if unset.
+#[cfg(feature = "onnxruntime")]
+pub const ONNX_RUNTIME: &str = "MILLPOND_ONNX_RUNTIME";

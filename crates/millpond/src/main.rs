@@ -35,6 +35,10 @@ Exit codes: 0 it worked, 1 it failed, 2 it was called wrongly."
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Run nets on ONNX Runtime, from this shared library, instead of rten
+    #[cfg(feature = "onnxruntime")]
+    #[arg(long, global = true, env = env::ONNX_RUNTIME, value_name = "FILE", hide_env_values = true)]
+    onnx_runtime: Option<std::path::PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -61,7 +65,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let cli = Cli::parse();
+    #[cfg(feature = "onnxruntime")]
+    if let Some(library) = &cli.onnx_runtime
+        && let Err(error) = infer::onnx::use_onnx_runtime(library)
+    {
+        return failure::report(&anyhow::Error::new(error));
+    }
+    let command = cli.command;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failure::report(&anyhow::Error::new(error).context("cannot start the runtime")),

@@ -29,6 +29,9 @@ pub mod process;
 mod settings;
 pub mod sweep;
 
+#[cfg(feature = "onnxruntime")]
+pub use infer::onnx::use_onnx_runtime;
+
 pub use batch::{BatchMessage, handle_batch, limits_too_long};
 pub use dead_letters::DeadLetters;
 pub use models::{InferModels, Models};

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use bundle::{Datatype, Dim, Port};
 
 use super::NetError;
+use super::growth::{self, Growth};
 use super::proto::{Fields, Malformed, Value};
 
 /// How deep graphs may lie within graphs (of `If`, `Loop`, `Scan`), and types within types.
@@ -16,6 +17,8 @@ const MAX_DEPTH: usize = 8;
 const MAX_PARTS: usize = 200_000;
 /// The most integers that are written one by one instead of as raw bytes. In memory, each takes up to 16 times its byte in the file.
 const MAX_INTEGERS: usize = 2_000_000;
+/// The most nodes one after another. rten follows them with a call within a call.
+const MAX_PATH: usize = 4_000;
 /// The most dimensions of a tensor.
 const MAX_RANK: usize = 32;
 
@@ -26,6 +29,8 @@ pub(super) struct Facts {
     pub(super) outputs: Vec<Port>,
     /// The operators that write each output, from the last one backwards through those that only reshape.
     pub(super) last_operators: Vec<Vec<String>>,
+    /// The names of all values that nodes of the outermost graph write.
+    pub(super) values: Vec<String>,
 }
 
 /// Whether a file looks like ONNX: a message with the fields of a `ModelProto`, or the beginning of one.
@@ -42,12 +47,13 @@ pub(super) fn recognises(bytes: &[u8]) -> bool {
 
 /// What has been counted so far.
 #[derive(Default)]
-struct Counted {
+struct Counted<'a> {
     parts: usize,
     integers: usize,
+    growth: Growth<'a>,
 }
 
-impl Counted {
+impl Counted<'_> {
     fn part(&mut self) -> Result<(), NetError> {
         self.parts += 1;
         if self.parts > MAX_PARTS {
@@ -63,8 +69,18 @@ struct Graph<'a> {
     inputs: Vec<&'a [u8]>,
     outputs: Vec<&'a [u8]>,
     initializers: HashSet<&'a str>,
+    /// What is known before any node: names of inputs and initial values.
+    given: HashSet<&'a str>,
+    nodes: Vec<Node<'a>>,
     /// The operator that writes a value, and its first input.
     writers: HashMap<&'a str, (&'a str, &'a str)>,
+}
+
+/// A node as far as it matters here.
+struct Node<'a> {
+    operator: &'a str,
+    inputs: Vec<&'a str>,
+    outputs: Vec<&'a str>,
 }
 
 impl Facts {
@@ -107,6 +123,8 @@ impl Facts {
             facts.outputs.push(read_port("output", port)?);
             facts.last_operators.push(graph.last_operators(value_name(port)?));
         }
+        counted.growth.check()?;
+        facts.values = graph.writers.keys().map(|name| (*name).to_owned()).collect();
         let mut names = HashSet::new();
         if let Some(twice) = facts.inputs.iter().find(|port| !names.insert(&port.name)) {
             return Err(NetError::Malformed(format!("it has two inputs of the name {:?}", twice.name)));
@@ -122,7 +140,34 @@ impl Facts {
     }
 }
 
-impl Graph<'_> {
+impl<'a> Graph<'a> {
+    /// Checks that each node comes after those that write its inputs, as the format demands, and that no path is too long. A graph
+    /// within a graph may take values of the outer one.
+    fn check_order(&self, inner: bool) -> Result<(), NetError> {
+        let mut paths: HashMap<&'a str, usize> = HashMap::new();
+        for node in &self.nodes {
+            let mut path = 0;
+            for input in &node.inputs {
+                match paths.get(input) {
+                    Some(before) => path = path.max(*before),
+                    None if input.is_empty() || self.given.contains(input) => {}
+                    None if inner && !self.writers.contains_key(input) => {}
+                    None => {
+                        let input = crate::torch::short(input);
+                        return Err(NetError::Malformed(format!(
+                            "a node takes {input}, which nothing before it writes"
+                        )));
+                    }
+                }
+            }
+            if path >= MAX_PATH {
+                return Err(NetError::TooLarge(format!("more than {MAX_PATH} nodes follow one another")));
+            }
+            paths.extend(node.outputs.iter().map(|output| (*output, path + 1)));
+        }
+        Ok(())
+    }
+
     fn last_operators(&self, output: &str) -> Vec<String> {
         const RESHAPING: [&str; 6] = ["Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast"];
         let mut operators = Vec::new();
@@ -140,7 +185,7 @@ impl Graph<'_> {
     }
 }
 
-fn read_graph<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted) -> Result<Graph<'a>, NetError> {
+fn read_graph<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted<'a>) -> Result<Graph<'a>, NetError> {
     if depth > MAX_DEPTH {
         return Err(NetError::Malformed(format!("its graphs lie more than {MAX_DEPTH} deep within each other")));
     }
@@ -149,21 +194,27 @@ fn read_graph<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted) -> Resul
         let (number, value) = field?;
         match number {
             1 => {
-                let (operator, first, outputs) = read_node(value.bytes()?, depth, counted)?;
-                for output in outputs {
-                    graph.writers.insert(output, (operator, first));
+                let node = read_node(value.bytes()?, depth, counted)?;
+                for output in &node.outputs {
+                    graph.writers.insert(output, (node.operator, node.inputs.first().copied().unwrap_or("")));
                 }
+                graph.nodes.push(node);
             }
             5 => {
                 let name = check_tensor(value.bytes()?, counted)?;
+                counted.growth.constant(name, value.bytes()?)?;
                 graph.initializers.insert(name);
+                graph.given.insert(name);
             }
             11..=13 => {
                 counted.part()?;
                 let value = value.bytes()?;
                 check_value(value, counted)?;
                 match number {
-                    11 => graph.inputs.push(value),
+                    11 => {
+                        graph.given.insert(value_name(value)?);
+                        graph.inputs.push(value);
+                    }
                     12 => graph.outputs.push(value),
                     _ => {}
                 }
@@ -172,58 +223,85 @@ fn read_graph<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted) -> Resul
             _ => {}
         }
     }
+    graph.check_order(depth > 0)?;
     Ok(graph)
 }
 
-/// A node's operator, its first input and its outputs.
-fn read_node<'a>(
-    bytes: &'a [u8],
-    depth: usize,
-    counted: &mut Counted,
-) -> Result<(&'a str, &'a str, Vec<&'a str>), NetError> {
+fn read_node<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted<'a>) -> Result<Node<'a>, NetError> {
     counted.part()?;
-    let (mut operator, mut first, mut outputs) = ("", None, Vec::new());
+    let (mut operator, mut inputs, mut outputs, mut constant) = ("", Vec::new(), Vec::new(), None);
     for field in Fields(bytes) {
         let (number, value) = field?;
         match number {
             1 | 2 => {
                 counted.part()?;
-                let name = value.text()?;
-                if number == 1 {
-                    first.get_or_insert(name);
-                } else {
-                    outputs.push(name);
-                }
+                let names = if number == 1 { &mut inputs } else { &mut outputs };
+                names.push(value.text()?);
             }
             4 => operator = value.text()?,
-            5 => check_attribute(value.bytes()?, depth, counted)?,
+            5 => constant = check_attribute(value.bytes()?, depth, counted)?.or(constant),
             _ => {}
         }
     }
-    Ok((operator, first.unwrap_or(""), outputs))
+    // Everything else ends: a graph has no cycles.
+    if matches!(operator, "Loop" | "Scan") {
+        return Err(NetError::Unsupported(format!("the operator {operator}, which may never end")));
+    }
+    match (operator, constant, outputs.first()) {
+        ("Constant", Some(tensor), Some(name)) => counted.growth.constant(name, tensor)?,
+        _ => counted.growth.node(operator, &inputs, &outputs),
+    }
+    Ok(Node { operator, inputs, outputs })
 }
 
-fn check_attribute(bytes: &[u8], depth: usize, counted: &mut Counted) -> Result<(), NetError> {
+/// Checks an attribute; answers the tensor that it has, if it has one.
+fn check_attribute<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted<'a>) -> Result<Option<&'a [u8]>, NetError> {
     counted.part()?;
+    let (mut name, mut kind, mut ints, mut tensor) = ("", 0, Vec::new(), None);
     for field in Fields(bytes) {
         let (number, value) = field?;
         match number {
+            1 => name = value.text()?,
             5 | 10 => {
                 check_tensor(value.bytes()?, counted)?;
+                tensor = Some(value.bytes()?);
             }
             6 | 11 => {
                 read_graph(value.bytes()?, depth + 1, counted)?;
             }
-            8 => count_integers(value, counted)?,
+            8 => {
+                count_integers(value, counted)?;
+                value.numbers(|number| ints.push(number as i64))?;
+            }
             9 => counted.part()?,
+            20 => kind = value.number()?,
             22 | 23 => return Err(NetError::Unsupported("sparse weights".to_owned())),
             _ => {}
         }
     }
+    check_kind(name, kind)?;
+    growth::check_attribute(name, &ints)?;
+    Ok(tensor)
+}
+
+/// Refuses an attribute of another type than every operator has it of; an engine might take its default instead. 0 is none given.
+fn check_kind(name: &str, kind: u64) -> Result<(), NetError> {
+    const FLOAT: u64 = 1;
+    const INT: u64 = 2;
+    const INTS: u64 = 7;
+    let known = match name {
+        "alpha" | "beta" | "epsilon" => FLOAT,
+        "axis" | "keepdims" | "group" | "to" | "transA" | "transB" | "hidden_size" | "ceil_mode" => INT,
+        "pads" | "strides" | "dilations" | "kernel_shape" | "output_padding" | "output_shape" | "perm" => INTS,
+        _ => return Ok(()),
+    };
+    if kind != 0 && kind != known {
+        return Err(NetError::Malformed(format!("an attribute {name} is of the wrong type")));
+    }
     Ok(())
 }
 
-fn count_integers(value: Value<'_>, counted: &mut Counted) -> Result<(), NetError> {
+fn count_integers(value: Value<'_>, counted: &mut Counted<'_>) -> Result<(), NetError> {
     value.numbers(|_| counted.integers += 1)?;
     if counted.integers > MAX_INTEGERS {
         return Err(NetError::TooLarge(format!("it has more than {MAX_INTEGERS} integers that are not raw bytes")));
@@ -232,7 +310,7 @@ fn count_integers(value: Value<'_>, counted: &mut Counted) -> Result<(), NetErro
 }
 
 /// Checks a tensor of the file; answers its name.
-fn check_tensor<'a>(bytes: &'a [u8], counted: &mut Counted) -> Result<&'a str, NetError> {
+fn check_tensor<'a>(bytes: &'a [u8], counted: &mut Counted<'_>) -> Result<&'a str, NetError> {
     counted.part()?;
     let (mut name, mut dims, mut negative) = ("", Vec::new(), false);
     for field in Fields(bytes) {
@@ -271,7 +349,7 @@ fn check_tensor<'a>(bytes: &'a [u8], counted: &mut Counted) -> Result<&'a str, N
 }
 
 /// Checks a `ValueInfoProto`.
-fn check_value(bytes: &[u8], counted: &mut Counted) -> Result<(), NetError> {
+fn check_value(bytes: &[u8], counted: &mut Counted<'_>) -> Result<(), NetError> {
     for field in Fields(bytes) {
         match field? {
             (1, name) => drop(name.text()?),
@@ -282,7 +360,7 @@ fn check_value(bytes: &[u8], counted: &mut Counted) -> Result<(), NetError> {
     Ok(())
 }
 
-fn check_type(bytes: &[u8], depth: usize, counted: &mut Counted) -> Result<(), NetError> {
+fn check_type(bytes: &[u8], depth: usize, counted: &mut Counted<'_>) -> Result<(), NetError> {
     if depth > MAX_DEPTH {
         return Err(NetError::Malformed(format!("its types lie more than {MAX_DEPTH} deep within each other")));
     }

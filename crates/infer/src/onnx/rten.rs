@@ -1,18 +1,23 @@
 //! rten behind our own tensors.
 
 use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
+use rten::{Dimension, Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
 use rten_tensor::{AsView, Layout, Tensor as RtenTensor};
 
 use super::graph::Facts;
+use super::sizes::{self, MAX_ELEMENTS, Size};
 use super::{Data, Datatype, NetError, Port, Tensor};
 
 pub(super) struct Engine {
     model: Model,
     inputs: Vec<NodeId>,
     outputs: Vec<NodeId>,
+    /// The shapes of the values that a run computes, as far as they are inferred, each once.
+    shapes: Vec<Vec<Size>>,
 }
 
 thread_local! {
@@ -28,24 +33,69 @@ fn pool() -> Arc<ThreadPool> {
 impl Engine {
     pub(super) fn read(bytes: &[u8], facts: &Facts) -> Result<Self, NetError> {
         let load = || ModelOptions::with_all_ops().load(bytes.to_vec());
-        let model = pool().run(load).map_err(|error| NetError::Load(short(&error)))?;
+        let model = caught(|| pool().run(load)).ok_or_else(|| NetError::Load(PANICKED.to_owned()))?;
+        let model = model.map_err(|error| NetError::Load(short(&error)))?;
         let find = |ports: &[Port]| -> Result<Vec<NodeId>, NetError> {
             let node = |port: &Port| model.node_id(&port.name).map_err(|error| NetError::Load(short(&error)));
             ports.iter().map(node).collect()
         };
         let (inputs, outputs) = (find(&facts.inputs)?, find(&facts.outputs)?);
-        Ok(Self { inputs, outputs, model })
+        let shapes: HashSet<Vec<Size>> = facts.values.iter().filter_map(|name| inferred(&model, name)).collect();
+        let engine = Self { inputs, outputs, model, shapes: shapes.into_iter().collect() };
+        engine.check_elements(&HashMap::new()).map_err(NetError::TooLarge)?;
+        Ok(engine)
+    }
+
+    /// Refuses a run that would compute too large a tensor. `names` are the inputs' sizes.
+    fn check_elements(&self, names: &HashMap<&str, i64>) -> Result<(), String> {
+        let elements = self.shapes.iter().filter_map(|shape| sizes::elements(shape, names)).max().unwrap_or(0);
+        if elements > MAX_ELEMENTS {
+            return Err(format!("the net would compute a tensor of {elements} elements; {MAX_ELEMENTS} are the most"));
+        }
+        Ok(())
+    }
+
+    /// The sizes that rten's names of dimensions stand for.
+    fn names<'a>(dims: &'a [Vec<Dimension>], inputs: &[Tensor]) -> HashMap<&'a str, i64> {
+        let pairs = dims.iter().zip(inputs).flat_map(|(dims, tensor)| dims.iter().zip(&tensor.shape));
+        let named = pairs.filter_map(|(dim, size)| match dim {
+            Dimension::Symbolic(name) => Some((name.as_str(), i64::try_from(*size).unwrap_or(i64::MAX))),
+            Dimension::Fixed(_) => None,
+        });
+        named.collect()
     }
 
     /// Runs on tensors in the order of the graph's inputs.
     pub(super) fn run(&self, inputs: Vec<Tensor>, ports: &[Port]) -> Result<Vec<Tensor>, NetError> {
+        let dims: Vec<Vec<Dimension>> =
+            (0..inputs.len()).map(|at| self.model.input_shape(at).unwrap_or_default()).collect();
+        self.check_elements(&Self::names(&dims, &inputs)).map_err(NetError::Input)?;
         let values: Result<Vec<(NodeId, ValueOrView<'_>)>, NetError> =
             self.inputs.iter().zip(inputs).map(|(id, tensor)| Ok((*id, value(tensor)?.into()))).collect();
         let options = RunOptions::default().with_thread_pool(Some(pool()));
-        let answers = self.model.run(values?, &self.outputs, Some(options));
+        let values = values?;
+        let answers = caught(|| self.model.run(values, &self.outputs, Some(options)));
+        let answers = answers.ok_or_else(|| NetError::Run(PANICKED.to_owned()))?;
         let answers = answers.map_err(|error| NetError::Run(short(&error)))?;
         answers.into_iter().zip(ports).map(|(value, port)| tensor(value, port)).collect()
     }
+}
+
+const PANICKED: &str = "the engine panicked";
+
+/// A graph that rten was not made for can make it panic; a person who adds one should see an error. A model is the same after a run as before.
+fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+/// The shape of a value that is still there after the graph was optimised.
+fn inferred(model: &Model, name: &str) -> Option<Vec<Size>> {
+    let dims = model.node_info(model.find_node(name)?)?.shape()?;
+    let size = |dim: Dimension| match dim {
+        Dimension::Fixed(size) => i64::try_from(size).ok().map(Size::Number),
+        Dimension::Symbolic(text) => Size::parse(&text),
+    };
+    dims.into_iter().map(size).collect()
 }
 
 /// An error's text. Names out of the model file can be of any length.
