@@ -256,3 +256,132 @@ impl Serialize for Data {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::InputError;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn port(name: &str, datatype: Datatype, shape: &[&str]) -> Port {
+        let dim = |text: &&str| text.parse().map_or_else(|_| Dim::Named((*text).to_owned()), Dim::Fixed);
+        Port { name: name.to_owned(), datatype, shape: Some(shape.iter().map(dim).collect()) }
+    }
+
+    fn schema() -> TensorsSchema {
+        let inputs = vec![
+            port("a", Datatype::Fp32, &["n", "2"]),
+            port("b", Datatype::Int64, &["n", "?", "?"]),
+            Port { shape: None, ..port("c", Datatype::Bool, &[]) },
+        ];
+        TensorsSchema { inputs, max_elements: 20 }
+    }
+
+    fn read(text: &str) -> Result<Tensors, InputError> {
+        let outputs = [port("y", Datatype::Fp32, &["n"]), port("z", Datatype::Fp32, &["n"])];
+        Tensors::from_json(&schema(), &outputs, text.as_bytes())
+    }
+
+    const A: &str = r#"{"name":"a","shape":[1,2],"datatype":"FP32","data":[1,2]}"#;
+    const B: &str = r#"{"data":[[[3],[4]]],"datatype":"INT64","shape":[1,2,1],"name":"b"}"#;
+    const C: &str = r#"{"name":"c","shape":[],"datatype":"BOOL","data":[true]}"#;
+
+    #[test]
+    fn tensors_are_read_in_the_model_s_order() {
+        let expected = vec![
+            Tensor { shape: vec![1, 2], data: Data::Fp32(vec![1.0, 2.0]) },
+            Tensor { shape: vec![1, 2, 1], data: Data::Int64(vec![3, 4]) },
+            Tensor { shape: vec![], data: Data::Bool(vec![true]) },
+        ];
+        let text = format!(r#"{{"outputs":[{{"name":"z"}}],"parameters":{{"x":[]}},"inputs":[{C},{B},{A}],"id":"é"}}"#);
+        let read = read(&text).unwrap();
+        assert_eq!(read, Tensors { id: Some("é".to_owned()), tensors: expected, outputs: Some(vec![1]) });
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let with = |from: &str, to: &str| {
+            let whole = format!(r#"{{"inputs":[{A},{B},{C}]}}"#);
+            assert!(whole.contains(from), "{from}");
+            whole.replacen(from, to, 1)
+        };
+        let long = format!(r#"{{"{}":1}}"#, "x".repeat(10_000));
+        let deep = with(
+            "[1,2],\"datatype\":\"FP32\",\"data\":[1,2]",
+            &format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)),
+        );
+        let cases = [
+            String::new(),
+            "[]".to_owned(),
+            "\"secret\"".to_owned(),
+            "{".to_owned(),
+            "{}".to_owned(),
+            r#"{"inputs":3}"#.to_owned(),
+            r#"{"inputs":[]}"#.to_owned(),
+            r#"{"inputs":["secret"]}"#.to_owned(),
+            r#"{"inputs":[{}]}"#.to_owned(),
+            long,
+            deep,
+            format!(r#"{{"inputs":[{A},{A}]}}"#),
+            format!(r#"{{"inputs":[{A},{B},{C},{C}]}}"#),
+            format!(r#"{{"inputs":[{A},{B},{C}],"inputs":[]}}"#),
+            format!(r#"{{"inputs":[{A},{B},{C}]}} x"#),
+            with("\"a\"", "\"d\""),
+            with("\"a\"", "7"),
+            with("\"FP32\"", "\"FP64\""),
+            with("\"FP32\"", "\"secret\""),
+            with("[1,2],\"datatype", "[2,1],\"datatype"),
+            with("[1,2],\"datatype", "[1,2,1],\"datatype"),
+            with("[1,2],\"datatype", "[-1,2],\"datatype"),
+            with("[1,2],\"datatype", &format!("[1{}],\"datatype", ",1".repeat(100_000))),
+            with("[1,2,1]", "[2,1,1]"),
+            with("[1,2,1]", "[1,1000000,1000000]"),
+            with("\"shape\":[]", "\"shape\":[0,18446744073709551615]"),
+            with("\"shape\":[]", "\"shape\":[18446744073709551615,18446744073709551615]"),
+            with("[1,2]}", "[1]}"),
+            with("[1,2]}", "[1,null]}"),
+            with("}]}", "}],\"outputs\":[{\"name\":\"x\"}]}"),
+            with("}]}", "}],\"outputs\":[{\"name\":\"y\"},{\"name\":\"y\"}]}"),
+            with("}]}", "}],\"id\":7}"),
+        ];
+        let lines: Vec<String> = cases
+            .iter()
+            .map(|text| {
+                let shown: String = text.chars().take(36).collect();
+                format!("{shown:<38} {:?}", read(text).unwrap_err())
+            })
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn schemas_that_make_no_sense_are_refused() {
+        let twice = vec![port("a", Datatype::Fp32, &[]), port("a", Datatype::Fp32, &[])];
+        assert!(TensorsSchema { inputs: twice, max_elements: 1 }.check().is_err());
+        assert!(TensorsSchema { inputs: vec![], max_elements: 1 }.check().is_err());
+        assert!(TensorsSchema { max_elements: 0, ..schema() }.check().is_err());
+        let many = vec![port("a", Datatype::Fp32, &["n"; 33])];
+        assert!(TensorsSchema { inputs: many, max_elements: 1 }.check().is_err());
+        assert_eq!(schema().check(), Ok(()));
+        let text = toml::to_string(&schema()).unwrap();
+        assert_eq!(toml::from_str::<TensorsSchema>(&text).unwrap(), schema(), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(text in "[\\[\\]{}:,\"0-9a-z .-]{0,60}") {
+            let _ = read(&text);
+            let _ = read(&format!(r#"{{"inputs":[{text},{B},{C}]}}"#));
+            let _ = read(&format!(r#"{{"inputs":[{{"name":"a","shape":[1,2],"datatype":"FP32","data":{text}}},{B},{C}]}}"#));
+        }
+
+        #[test]
+        fn answers_are_the_numbers_themselves(values: Vec<f32>) {
+            let json: serde_json::Value = serde_json::to_value(Data::Fp32(values.clone())).unwrap();
+            let expected: Vec<serde_json::Value> =
+                values.iter().map(|value| if value.is_finite() { json!(f64::from(*value)) } else { json!(null) }).collect();
+            prop_assert_eq!(json, serde_json::Value::from(expected));
+        }
+    }
+}

@@ -81,11 +81,11 @@ fn tensors(schema: &TensorsSchema, given: Vec<&RawValue>) -> Result<Vec<Tensor>,
         }
         let shape: Vec<usize> = serde_json::from_str(input.shape.get())
             .map_err(|_| fault(&"must have a shape: an array of whole numbers, none negative"))?;
-        if let Some(dims) = &port.shape {
-            check_shape(dims, &shape, &mut sizes).map_err(|why| fault(&why))?;
-        }
         if shape.len() > super::MAX_RANK {
             return Err(fault(&format_args!("has more than {} dimensions", super::MAX_RANK)));
+        }
+        if let Some(dims) = &port.shape {
+            check_shape(dims, &shape, &mut sizes).map_err(|why| fault(&why))?;
         }
         let count = shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
         // Sizes beside a zero could still be too big to multiply elsewhere.
