@@ -9,6 +9,7 @@ use crate::letters::{Letters, LettersSchema};
 use crate::params::{Param, Params};
 use crate::table::{Precision, Table, TableSchema};
 use crate::tensors::{self, Port, Tensors, TensorsSchema};
+use crate::texts::{Texts, TextsSchema};
 
 /// The only manifest format that this program knows.
 const FORMAT: u32 = 1;
@@ -67,12 +68,25 @@ pub struct Engine {
     /// What makes texts the net's numbers: a `tokenizer.json`, in the bundle's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
+    /// A second engine for those who would rather have an answer soon: inputs that say `"do_fast": true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fast: Option<FastEngine>,
+}
+
+/// A bundle's second engine: it takes and answers the same as the first, sooner and less well.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FastEngine {
+    /// The file's format.
+    pub format: ModelFormat,
+    /// The model file, in the bundle's folder.
+    pub file: String,
 }
 
 impl Engine {
     /// An engine of this one file.
     pub fn new(format: ModelFormat, file: impl Into<String>) -> Self {
-        Self { format, file: file.into(), tokenizer: None }
+        Self { format, file: file.into(), tokenizer: None, fast: None }
     }
 }
 
@@ -90,6 +104,8 @@ pub enum ModelFormat {
     CharRnn,
     /// A net as ONNX.
     Onnx,
+    /// Text features and a linear classifier of scikit-learn's, as `models/train/export_tfidf.py` writes them.
+    TfidfLinear,
 }
 
 /// What a model takes.
@@ -102,6 +118,8 @@ pub enum Input {
     StartLetters(LettersSchema),
     /// Named tensors, as the Open Inference Protocol writes them.
     Tensors(TensorsSchema),
+    /// Texts to classify.
+    Texts(TextsSchema),
 }
 
 /// What a model answers: for each row or start letter, or for the whole input.
@@ -221,12 +239,21 @@ impl Manifest {
             Input::Table(schema) => schema.check(),
             Input::StartLetters(schema) => schema.check(),
             Input::Tensors(schema) => schema.check(),
+            Input::Texts(schema) => schema.check(),
         }?;
         if !self.files.contains_key(&self.engine.file) {
             return Err(format!("[files] lacks the model file {:?}", self.engine.file));
         }
         if let Some(tokenizer) = self.engine.tokenizer.as_ref().filter(|file| !self.files.contains_key(*file)) {
             return Err(format!("[files] lacks the tokenizer {tokenizer:?}"));
+        }
+        if let Some(fast) = &self.engine.fast {
+            if !self.files.contains_key(&fast.file) {
+                return Err(format!("[files] lacks the fast engine's file {:?}", fast.file));
+            }
+            if fast.format != ModelFormat::TfidfLinear || !matches!(self.input, Input::Texts(_)) {
+                return Err("[engine.fast] is for texts, and its format must be tfidf-linear".to_owned());
+            }
         }
         if let Output::Tensors { outputs } = &self.output {
             tensors::check_ports("[output]", outputs)?;
@@ -280,6 +307,7 @@ impl Manifest {
                 let Output::Tensors { outputs } = &self.output else { return Ok(()) };
                 Tensors::from_json(schema, outputs, bytes).map(drop)
             }
+            Input::Texts(schema) => Texts::from_json(schema, self.engine.fast.is_some(), bytes).map(drop),
         }
     }
 }
@@ -346,6 +374,8 @@ output = '[{"prediction":"no"}]'
             ("default = false", "default = 3"),
             ("[engine]", "[limits]\nmax_seconds = 39601\n[engine]"),
             ("[engine]", "[limits]\nmax_rows = 0\n[engine]"),
+            ("[input]", "[engine.fast]\nformat = \"tfidf-linear\"\nfile = \"fast.tfidf\"\n[input]"),
+            ("[input]", "[engine.fast]\nformat = \"tfidf-linear\"\nfile = \"model.ubj\"\n[input]"),
         ];
         let errors: Vec<String> = cases
             .iter()

@@ -7,6 +7,7 @@ use crate::manifest::{Input, Manifest, Output};
 use crate::params::ParamKind;
 use crate::table::{ColumnKind, TableSchema};
 use crate::tensors::{Datatype, Dim, Port, TensorsSchema};
+use crate::texts::TextsSchema;
 
 /// What an input must be.
 pub fn input_schema(manifest: &Manifest) -> Value {
@@ -14,6 +15,7 @@ pub fn input_schema(manifest: &Manifest) -> Value {
         Input::Table(table) => rows_schema(table, manifest.limits.max_rows),
         Input::StartLetters(letters) => letters_schema(letters),
         Input::Tensors(tensors) => tensors_schema(tensors, &manifest.output),
+        Input::Texts(texts) => texts_schema(texts, manifest.engine.fast.is_some()),
     }
 }
 
@@ -148,8 +150,57 @@ fn outputs_schema(outputs: &[Port]) -> Value {
     })
 }
 
+fn texts_schema(texts: &TextsSchema, has_fast: bool) -> Value {
+    let mut text = json!({"type": "string", "maxLength": texts.max_characters});
+    if !texts.description.is_empty() {
+        text["description"] = json!(texts.description);
+    }
+    let (one, max) = (json!({"$ref": "#/$defs/text"}), texts.max_texts);
+    let forms = json!([
+        {"type": "object", "additionalProperties": one, "minProperties": 1, "maxProperties": max, "description": "texts by their ids"},
+        {"type": "array", "items": one, "minItems": 1, "maxItems": max},
+        one,
+    ]);
+    let mut properties = json!({"text": {"anyOf": forms, "description": "the answer has the same form"}});
+    if has_fast {
+        let description = "answer sooner and less well, with the fast engine";
+        properties["do_fast"] = json!({"type": "boolean", "default": false, "description": description});
+    }
+    json!({
+        "$defs": {"text": text},
+        "type": "object",
+        "properties": properties,
+        "required": ["text"],
+        "additionalProperties": false,
+    })
+}
+
+/// What texts are answered: a label each, in the form that they came in.
+fn verdicts_schema(labels: &[String]) -> Value {
+    let numbers: Map<String, Value> =
+        labels.iter().map(|label| (label.clone(), json!({"type": "number", "minimum": 0, "maximum": 1}))).collect();
+    let confidence = json!({"type": "number", "minimum": 0, "maximum": 1, "description": "the label's probability, if the model has one"});
+    let one = json!({
+        "type": "object",
+        "properties": {
+            "label": {"enum": labels},
+            "confidence": confidence,
+            "probabilities": {"type": "object", "properties": numbers, "required": labels},
+        },
+        "required": ["label"],
+    });
+    let each = json!({"$ref": "#/$defs/answer"});
+    json!({
+        "$defs": {"answer": one},
+        "anyOf": [each, {"type": "array", "items": each, "minItems": 1}, {"type": "object", "additionalProperties": each, "minProperties": 1}],
+    })
+}
+
 /// What an answer is. A number that is not finite is `null`: JSON has no other way to say it.
 pub fn output_schema(manifest: &Manifest) -> Value {
+    if let (Input::Texts(_), Output::Label { labels }) = (&manifest.input, &manifest.output) {
+        return verdicts_schema(labels);
+    }
     let number = json!(["number", "null"]);
     let row = match &manifest.output {
         Output::Number { description } => json!({"type": number, "description": description}),
@@ -223,5 +274,15 @@ mod tests {
         assert_eq!(schema["properties"]["start_letters"]["pattern"], r"^[a \^\-\]\\\[Ä]+$");
         assert_eq!(schema["properties"]["start_letters"]["maxLength"], 7);
         assert_eq!(schema["properties"]["category"], json!({"enum": ["x"]}));
+    }
+
+    #[test]
+    fn texts_and_their_answers() {
+        let schema =
+            TextsSchema { max_texts: 5, max_characters: 7, description: "a review".into(), ..TextsSchema::default() };
+        let input = texts_schema(&schema, true);
+        assert!(texts_schema(&schema, false)["properties"]["do_fast"].is_null());
+        let both = [input, verdicts_schema(&["no".into(), "yes".into()])];
+        insta::assert_snapshot!(serde_json::to_string_pretty(&both).unwrap());
     }
 }

@@ -45,27 +45,33 @@ fn softmax(row: &[f32]) -> Vec<f32> {
     powers.into_iter().map(|power| (f64::from(power) / sum) as f32).collect()
 }
 
-/// An answer: `{"label": "...", "confidence": 0.97}`, and on request each label's probability.
+/// The place of the largest probability, of equal ones the first; nothing if one is not a number.
+pub(crate) fn likeliest(probabilities: &[f64]) -> Option<usize> {
+    let finite = probabilities.iter().all(|probability| probability.is_finite());
+    let better = |best, at| if probabilities[at] > probabilities[best] { at } else { best };
+    (finite && !probabilities.is_empty()).then(|| (1..probabilities.len()).fold(0, better))
+}
+
+/// An answer: `{"label": "...", "confidence": 0.97}`, and on request each label's probability. Without probabilities, the label alone.
 pub(crate) struct Labelled<'a> {
     labels: &'a [String],
-    probabilities: Vec<f32>,
+    probabilities: Vec<f64>,
     best: usize,
     all: bool,
 }
 
 impl<'a> Labelled<'a> {
     /// Of as many probabilities as there are labels; nothing if one of them is not a number. Of equally likely labels, the first is the answer.
-    pub(crate) fn new(labels: &'a [String], probabilities: Vec<f32>, all: bool) -> Option<Self> {
-        if probabilities.len() != labels.len() || !probabilities.iter().all(|p| p.is_finite()) {
-            return None;
-        }
-        let mut best = 0;
-        for (at, probability) in probabilities.iter().enumerate() {
-            if *probability > probabilities[best] {
-                best = at;
-            }
-        }
+    pub(crate) fn new(labels: &'a [String], probabilities: &[f32], all: bool) -> Option<Self> {
+        // Printed as the f64 that equals it.
+        let probabilities: Vec<f64> = probabilities.iter().copied().map(f64::from).collect();
+        let best = likeliest(&probabilities).filter(|_| probabilities.len() == labels.len())?;
         Some(Self { labels, probabilities, best, all })
+    }
+
+    /// Of a classifier that chose itself: the label's place, and as many probabilities as there are labels, or none.
+    pub(crate) fn chosen(labels: &'a [String], best: usize, probabilities: Vec<f64>, all: bool) -> Self {
+        Self { labels, probabilities, best, all }
     }
 
     /// The label's place.
@@ -79,8 +85,7 @@ impl Serialize for Labelled<'_> {
         struct All<'a>(&'a Labelled<'a>);
         impl Serialize for All<'_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let numbers = self.0.probabilities.iter().map(|p| f64::from(*p));
-                serializer.collect_map(self.0.labels.iter().zip(numbers))
+                serializer.collect_map(self.0.labels.iter().zip(&self.0.probabilities))
             }
         }
         let mut answer = serializer.serialize_map(None)?;
@@ -88,9 +93,11 @@ impl Serialize for Labelled<'_> {
             "label",
             self.labels.get(self.best).ok_or_else(|| serde::ser::Error::custom("no label"))?,
         )?;
-        answer.serialize_entry("confidence", &f64::from(self.probabilities[self.best]))?;
-        if self.all {
-            answer.serialize_entry("probabilities", &All(self))?;
+        if let Some(confidence) = self.probabilities.get(self.best) {
+            answer.serialize_entry("confidence", confidence)?;
+            if self.all {
+                answer.serialize_entry("probabilities", &All(self))?;
+            }
         }
         answer.end()
     }
@@ -118,7 +125,7 @@ mod tests {
     fn the_likeliest_label_is_the_answer() {
         let labels = ["no".to_owned(), "yes".to_owned(), "maybe".to_owned()];
         let json = |probabilities: &[f32], all| {
-            Labelled::new(&labels, probabilities.to_vec(), all).map(|answer| serde_json::to_string(&answer).unwrap())
+            Labelled::new(&labels, probabilities, all).map(|answer| serde_json::to_string(&answer).unwrap())
         };
         assert_eq!(json(&[0.25, 0.5, 0.25], false).unwrap(), r#"{"label":"yes","confidence":0.5}"#);
         assert_eq!(
@@ -127,6 +134,8 @@ mod tests {
         );
         assert_eq!(json(&[0.5, 0.5], false), None);
         assert_eq!(json(&[0.5, f32::NAN, 0.0], false), None);
-        assert_eq!(Labelled::new(&labels, vec![0.0, 0.1, 0.9], false).unwrap().best(), 2);
+        assert_eq!(Labelled::new(&labels, &[0.0, 0.1, 0.9], false).unwrap().best(), 2);
+        let alone = Labelled::chosen(&labels, 1, Vec::new(), true);
+        assert_eq!(serde_json::to_string(&alone).unwrap(), r#"{"label":"yes"}"#);
     }
 }

@@ -3,6 +3,7 @@
 mod names;
 mod nets;
 mod tensors;
+mod texts;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -193,6 +194,12 @@ struct Drafted {
 pub fn draft(file: &str, bytes: &[u8], choices: &Choices) -> Result<Manifest, DraftError> {
     let Drafted { mut manifest, input, tolerance } = match (recognise(bytes), choices.task) {
         (ModelFormat::Onnx, _) => nets::draft(file, bytes, choices)?,
+        (ModelFormat::TfidfLinear, None | Some(Task::TextClassification)) => texts::of_features(file, bytes, choices)?,
+        (ModelFormat::TfidfLinear, Some(task)) => {
+            return Err(DraftError::Contradiction(format!(
+                "a classifier of text features does not serve the task {task}"
+            )));
+        }
         (ModelFormat::CharRnn, Some(Task::Names)) => names::draft(file, bytes, choices)?,
         (ModelFormat::CharRnn, _) => return Err(DraftError::Unsaid(TASK_UNSAID.to_owned())),
         (format @ (ModelFormat::Xgboost | ModelFormat::SklearnTrees | ModelFormat::Lightgbm), _) => {
@@ -281,12 +288,16 @@ fn output(facts: &Facts, choices: &Choices) -> Result<(Output, BTreeMap<String, 
     };
     let mut params = BTreeMap::new();
     if probabilities {
-        let description = "answer each label's probability as well".to_owned();
-        let (min, max, choices) = (None, None, Vec::new());
-        let param = Param { kind: ParamKind::Boolean, default: Value::from(false), min, max, choices, description };
-        params.insert(PROBABILITIES.to_owned(), param);
+        params.insert(PROBABILITIES.to_owned(), probabilities_param());
     }
     Ok((Output::Label { labels }, params))
+}
+
+/// The parameter that asks for each label's probability.
+fn probabilities_param() -> Param {
+    let description = "answer each label's probability as well".to_owned();
+    let (min, max, choices) = (None, None, Vec::new());
+    Param { kind: ParamKind::Boolean, default: Value::from(false), min, max, choices, description }
 }
 
 fn answer(
@@ -355,7 +366,7 @@ pub fn check_goldens<B: AsRef<[u8]>>(manifest: &Manifest, files: &HashMap<String
 }
 
 /// Whether two JSON values are equal but for numbers that are at most `tolerance` apart.
-fn within(a: &Value, b: &Value, tolerance: f64) -> bool {
+pub fn within(a: &Value, b: &Value, tolerance: f64) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => match (a.as_f64(), b.as_f64()) {
             (Some(a), Some(b)) => a == b || (a - b).abs() <= tolerance,

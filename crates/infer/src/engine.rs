@@ -8,6 +8,7 @@ use crate::model::{LoadError, Model};
 use crate::onnx;
 use crate::sklearn::{self, SklearnModel};
 use crate::table_model::{self, Facts, TableEngine};
+use crate::tfidf;
 use crate::xgboost::{self, XgbModel};
 
 /// An engine that has read a file of one of the table formats.
@@ -22,8 +23,8 @@ pub(crate) enum Engine {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "neither an XGBoost model in JSON or UBJ (`save_model` with a name that ends in .json or .ubj writes one), nor LightGBM's \
-     text (`booster.save_model` writes it), nor scikit-learn trees as models/train/export_sklearn.py writes them, nor a net as \
-     ONNX (`torch.onnx.export` writes one); pickles are never read"
+     text (`booster.save_model` writes it), nor scikit-learn trees or text classifiers as models/train/export_sklearn.py and \
+     export_tfidf.py write them, nor a net as ONNX (`torch.onnx.export` writes one); pickles are never read"
 )]
 struct NotAModel;
 
@@ -32,7 +33,10 @@ pub(crate) type ReadError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The format that the file's first bytes promise.
 pub(crate) fn recognise(bytes: &[u8]) -> ModelFormat {
-    if char_rnn::recognises(bytes) {
+    // Before the other safetensors.
+    if tfidf::is_model(bytes) {
+        ModelFormat::TfidfLinear
+    } else if char_rnn::recognises(bytes) {
         ModelFormat::CharRnn
     } else if onnx::recognises(bytes) {
         ModelFormat::Onnx
@@ -51,6 +55,7 @@ pub(crate) fn file_name(bytes: &[u8]) -> &'static str {
         ModelFormat::CharRnn => "model.safetensors",
         ModelFormat::Lightgbm => "model.txt",
         ModelFormat::Onnx => "model.onnx",
+        ModelFormat::TfidfLinear => "model.tfidf",
         // UBJ cannot be text: its strings carry binary lengths.
         ModelFormat::Xgboost if std::str::from_utf8(bytes).is_err() => "model.ubj",
         ModelFormat::Xgboost | ModelFormat::SklearnTrees => "model.json",
@@ -71,7 +76,7 @@ impl Engine {
             },
             ModelFormat::Lightgbm => Self::Lightgbm(lightgbm::load(bytes)?),
             // No formats of tables; `load` has others for them.
-            ModelFormat::CharRnn | ModelFormat::Onnx => return Err(Box::new(NotAModel)),
+            ModelFormat::CharRnn | ModelFormat::Onnx | ModelFormat::TfidfLinear => return Err(Box::new(NotAModel)),
         })
     }
 

@@ -6,14 +6,14 @@
 //! - [`sklearn`] reads scikit-learn's forests and boosted trees, exported as JSON, and predicts as scikit-learn does.
 //! - [`lightgbm`] reads LightGBM's text models and predicts with LightGBM's own arithmetic.
 //! - [`trees`] is the engine under them all: forests of decision trees walked over order-preserving integer keys.
+//! - [`tfidf`] makes scikit-learn's text features and runs its linear classifiers on them.
 //! - [`char_rnn`] writes names letter by letter, as the PyTorch tutorial's network does; [`torch`] reads such a network's weights
 //!   when it is added.
 //! - [`onnx`] runs nets: any ONNX graph, on named tensors.
 //! - [`math`] has the `exp` and `ln` that make a prediction the same bits on every platform, [`random`] the one generator.
 
 pub mod char_rnn;
-// For nets that choose between labels: pictures and texts.
-#[allow(dead_code, reason = "the tasks that use it come next")]
+#[allow(dead_code, reason = "what only pictures need comes next")]
 mod classes;
 pub mod draft;
 mod engine;
@@ -26,6 +26,10 @@ pub mod random;
 pub mod sklearn;
 mod table_model;
 mod tensors;
+mod text_model;
+mod text_net;
+pub mod tfidf;
+mod tokens;
 pub mod torch;
 pub mod trees;
 pub mod xgboost;

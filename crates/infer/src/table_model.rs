@@ -170,7 +170,7 @@ fn check_output(output: &Output, facts: &Facts) -> Result<(), LoadError> {
 }
 
 /// Whether these are the same labels, but not in the same order.
-fn swapped(ours: &[String], theirs: &[String]) -> bool {
+pub(crate) fn swapped(ours: &[String], theirs: &[String]) -> bool {
     let sorted = |labels: &[String]| {
         let mut labels = labels.to_vec();
         labels.sort_unstable();

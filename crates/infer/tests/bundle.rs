@@ -67,6 +67,7 @@ fn committed_bundles_answer_their_goldens() {
                 format!("{}{other}{}", &output[..digit], &output[digit + 1..])
             }
             bundle::manifest::Input::StartLetters(_) => output.replacen('a', "e", 1),
+            bundle::manifest::Input::Texts(_) => output.replacen("itive", "ative", 1),
             bundle::manifest::Input::Tensors(_) => output.replacen("[", "[7,", 1),
         };
         assert!(matches!(check_goldens(&wrong, &files), Err(GoldenError::Differs { number: 1, .. })));

@@ -57,8 +57,9 @@ pub struct CheckArgs {
 #[derive(clap::Args)]
 pub struct AddArgs {
     /// The model's file: XGBoost, as JSON or UBJ (`model.save_model("model.ubj")`), LightGBM, as text
-    /// (`booster.save_model("model.txt")`), scikit-learn trees, as JSON (models/train/export_sklearn.py), any
-    /// net as ONNX (`torch.onnx.export`), or a network's weights, as safetensors or as PyTorch saved them before 1.6
+    /// (`booster.save_model("model.txt")`), scikit-learn's trees and text classifiers (models/train/export_sklearn.py,
+    /// export_tfidf.py), any net as ONNX (`torch.onnx.export`), or a network's weights, as safetensors or as PyTorch
+    /// saved them before 1.6
     file: PathBuf,
     /// What the model will be called: lower-case letters, digits and hyphens
     #[arg(long, short)]
@@ -225,6 +226,7 @@ async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
             format!("{} categories, {} letters", schema.categories.len(), schema.alphabet.chars().count())
         }
         Input::Tensors(schema) => format!("{} tensors", schema.inputs.len()),
+        Input::Texts(schema) => format!("up to {} texts", schema.max_texts),
     };
     println!("added {name} {version} to {}: {takes}", dir.display());
     let example = &manifest.goldens[0];

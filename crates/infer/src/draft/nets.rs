@@ -2,14 +2,15 @@
 
 use bundle::{Datatype, Dim, Port};
 
-use super::{Choices, DraftError, Drafted, Task, tensors};
+use super::{Choices, DraftError, Drafted, Task, tensors, texts};
 use crate::onnx::Net;
 
 pub(super) fn draft(file: &str, bytes: &[u8], choices: &Choices) -> Result<Drafted, DraftError> {
     let net = Net::read(bytes).map_err(|error| DraftError::Load(Box::new(error)))?;
     match choices.task.map_or_else(|| tell(&net, choices), Ok)? {
         Task::Tensors => tensors::draft(file, &net, choices),
-        task @ (Task::ImageToImage | Task::ImageClassification | Task::TextClassification) => {
+        Task::TextClassification => texts::of_net(file, net, choices),
+        task @ (Task::ImageToImage | Task::ImageClassification) => {
             Err(DraftError::Unsaid(format!("the task {task} is not served yet; name another with --task tensors")))
         }
         Task::Names => {
