@@ -1,8 +1,9 @@
-//! Classifiers of texts: small nets with tokenizers of every kind, against ONNX Runtime.
+//! Classifiers of texts: the reviews bundle, and small nets with tokenizers of every kind, against ONNX Runtime and scikit-learn.
 
 #[path = "../common/mod.rs"]
 mod common;
 mod nets;
+mod reviews;
 mod robustness;
 
 use std::collections::HashMap;
