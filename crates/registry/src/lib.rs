@@ -1,36 +1,49 @@
 //! A model registry: `<name>/<version>/model.toml` and its files, in a directory or under a bucket's prefix.
 //!
-//! Which version is served is decided by the file `<name>/current`, whose text is a version's name; without it, the
-//! highest version is. Both are looked at again every few seconds, so that a new model is served without a restart.
+//! Which version is served is decided by the alias, the file `<name>/current`, whose text is a version's name; without it,
+//! the highest version is whose files are all there. Both are looked at again every few seconds ([`serving`]), so that a
+//! new model is served without a restart. New versions come in whole, and the alias moves last ([`publish`]).
 
+mod error;
+mod order;
+mod place;
+pub mod publish;
+pub mod serving;
 mod source;
+mod write;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bundle::{InputError, Manifest, ManifestError};
 use bytes::Bytes;
-use cloud::{ObjectStore, StoreError};
+use cloud::ObjectStore;
 use job::error::{Code, Problem};
 use job::id::{ModelName, Sha256, Version};
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
 
-use source::Source;
+pub use error::RegistryError;
+pub use order::version_order;
+pub use place::{InvalidPlace, Place};
+pub use publish::PublishError;
+pub use serving::Refusal;
 
-/// How old a looked-up model may be.
-const FRESH: Duration = Duration::from_secs(2);
+use serving::Known;
+use source::{Source, Stamps};
+
+/// What a bundle's description is called.
+const MANIFEST: &str = "model.toml";
 
 /// A registry of models.
 #[derive(Debug)]
 pub struct Registry {
     source: Source,
-    current: Mutex<HashMap<ModelName, LookedUp>>,
+    /// What is served of each model that was asked for.
+    known: Mutex<HashMap<ModelName, Known>>,
+    /// New versions are read one at a time, which bounds what they take of memory.
+    one_check: Arc<Semaphore>,
 }
-
-/// When a model was looked up, and what was found.
-type LookedUp = (Instant, Option<Arc<Published>>);
 
 /// One version of one model, as it is published.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,68 +58,6 @@ pub struct Published {
     pub digest: Sha256,
 }
 
-/// Why a model could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// The directory can't be read.
-    #[error("the model registry cannot be read")]
-    Directory(#[source] std::io::Error),
-    /// The bucket can't be read.
-    #[error("the model registry cannot be read")]
-    Bucket(#[source] StoreError),
-    /// There is a `model.toml`, but it is of no use.
-    #[error("model {name} version {version} is not usable")]
-    Manifest {
-        /// Its folder.
-        name: ModelName,
-        /// Its folder.
-        version: Version,
-        /// What is wrong.
-        #[source]
-        source: ManifestError,
-    },
-    /// A file that the manifest names is missing.
-    #[error("model {name} version {version} lacks its file {file}")]
-    FileMissing {
-        /// The model.
-        name: ModelName,
-        /// Its version.
-        version: Version,
-        /// The file.
-        file: String,
-    },
-    /// A file is not the one that the manifest names.
-    #[error("model {name} version {version}: file {file} does not match the SHA-256 in model.toml")]
-    FileDigest {
-        /// The model.
-        name: ModelName,
-        /// Its version.
-        version: Version,
-        /// The file.
-        file: String,
-    },
-}
-
-impl RegistryError {
-    /// Whether the same call may succeed later without anybody mending the bundle.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Directory(_) => true,
-            Self::Bucket(error) => error.is_transient(),
-            Self::Manifest { .. } | Self::FileMissing { .. } | Self::FileDigest { .. } => false,
-        }
-    }
-
-    /// What a client is told.
-    pub fn problem(&self) -> Problem {
-        if self.is_transient() {
-            Problem::new(Code::StorageUnavailable, "the model registry could not be read; try again shortly")
-        } else {
-            Problem::new(Code::ModelBroken, "the model's bundle is damaged; its operator has to mend it")
-        }
-    }
-}
-
 impl Registry {
     /// The models in a directory.
     pub fn directory(path: impl Into<PathBuf>) -> Self {
@@ -119,29 +70,12 @@ impl Registry {
     }
 
     fn new(source: Source) -> Self {
-        Self { source, current: Mutex::default() }
-    }
-
-    /// The version of `name` that new jobs get; none if there is no such model.
-    pub async fn resolve(&self, name: &ModelName) -> Result<Option<Arc<Published>>, RegistryError> {
-        if let Some((at, found)) = self.current.lock().expect("no panic while it is held").get(name)
-            && at.elapsed() < FRESH
-        {
-            return Ok(found.clone());
-        }
-        let found = self.served(name).await?;
-        // Names come from requests: what is absent is not remembered, lest the map grow without bound.
-        let mut current = self.current.lock().expect("no panic while it is held");
-        match &found {
-            Some(_) => current.insert(name.clone(), (Instant::now(), found.clone())),
-            None => current.remove(name),
-        };
-        Ok(found)
+        Self { source, known: Mutex::default(), one_check: Arc::new(Semaphore::new(1)) }
     }
 
     /// This very version; none if it is not there.
     pub async fn version(&self, name: &ModelName, version: &Version) -> Result<Option<Arc<Published>>, RegistryError> {
-        let Some(bytes) = self.source.read(&format!("{name}/{version}/model.toml")).await? else {
+        let Some(bytes) = self.source.read(&format!("{name}/{version}/{MANIFEST}")).await? else {
             return Ok(None);
         };
         let broken = |source| RegistryError::Manifest { name: name.clone(), version: version.clone(), source };
@@ -168,41 +102,13 @@ impl Registry {
     pub async fn versions(&self, name: &ModelName) -> Result<Vec<Version>, RegistryError> {
         let mut versions: Vec<Version> =
             self.source.folders(&format!("{name}/")).await?.iter().filter_map(|version| version.parse().ok()).collect();
-        versions.sort_by(|a, b| natural_order(a.as_str(), b.as_str()));
+        versions.sort_by(version_order);
         Ok(versions)
-    }
-
-    async fn served(&self, name: &ModelName) -> Result<Option<Arc<Published>>, RegistryError> {
-        if let Some(text) = self.source.read(&format!("{name}/current")).await? {
-            if let Some(named) = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok()) {
-                return self.version(name, &named).await;
-            }
-            tracing::warn!(model = %name, "the file `current` names no version; the highest one is served");
-        }
-        // A folder without a manifest is still being copied in, or no version at all.
-        for version in self.versions(name).await?.iter().rev() {
-            if let Some(published) = self.version(name, version).await? {
-                return Ok(Some(published));
-            }
-        }
-        Ok(None)
     }
 
     /// One of the bundle's files, its digest checked.
     pub async fn file(&self, model: &Published, file: &str) -> Result<Bytes, RegistryError> {
-        let (name, version) = (model.name.clone(), model.version.clone());
-        let expected = model.manifest.files.get(file);
-        let bytes = match expected {
-            Some(_) => self.source.read(&format!("{name}/{version}/{file}")).await?,
-            None => None,
-        };
-        let Some(bytes) = bytes else {
-            return Err(RegistryError::FileMissing { name, version, file: file.to_owned() });
-        };
-        if expected != Some(&bundle::digest(&bytes)) {
-            return Err(RegistryError::FileDigest { name, version, file: file.to_owned() });
-        }
-        Ok(bytes)
+        self.source.checked_file(model, file).await
     }
 
     /// All of the bundle's files, their digests checked.
@@ -212,6 +118,46 @@ impl Registry {
             files.insert(file.clone(), self.file(model, file).await?);
         }
         Ok(files)
+    }
+
+    /// How many bytes the bundle's files have together; [`RegistryError::FileMissing`] if one is not there.
+    pub async fn size_bytes(&self, model: &Published) -> Result<u64, RegistryError> {
+        let there = self.stamps(model).await?;
+        Ok(model.manifest.files.keys().filter_map(|file| there.get(file)).map(|stamp| stamp.size_bytes).sum())
+    }
+
+    /// The files beside the version's `model.toml`, all that it names among them.
+    async fn stamps(&self, model: &Published) -> Result<Stamps, RegistryError> {
+        let there = self.source.files(&format!("{}/{}/", model.name, model.version)).await?;
+        match model.manifest.files.keys().find(|file| !there.contains_key(*file)) {
+            Some(file) => Err(model.lacks(file)),
+            None => Ok(there),
+        }
+    }
+}
+
+impl Source {
+    pub(crate) async fn checked_file(&self, model: &Published, file: &str) -> Result<Bytes, RegistryError> {
+        let Some(expected) = model.manifest.files.get(file) else { return Err(model.lacks(file)) };
+        let read = self.read(&format!("{}/{}/{file}", model.name, model.version)).await?;
+        let bytes = read.ok_or_else(|| model.lacks(file))?;
+        if *expected != bundle::digest(&bytes) {
+            let (name, version) = (model.name.clone(), model.version.clone());
+            return Err(RegistryError::FileDigest { name, version, file: file.to_owned() });
+        }
+        Ok(bytes)
+    }
+}
+
+impl Published {
+    /// Whether the other is the same version with the same `model.toml`.
+    fn is(&self, other: &Self) -> bool {
+        (&self.version, &self.digest) == (&other.version, &other.digest)
+    }
+
+    fn lacks(&self, file: &str) -> RegistryError {
+        let (name, version) = (self.name.clone(), self.version.clone());
+        RegistryError::FileMissing { name, version, file: file.to_owned() }
     }
 }
 
@@ -224,25 +170,6 @@ pub fn input_problem(error: &InputError) -> Problem {
         InputError::TooLarge(_) => Code::TooLarge,
     };
     Problem::new(code, error.to_string())
-}
-
-/// `9` before `10`, `1.9` before `1.10`, `2-rc1` before `2`: runs of digits compare as numbers, everything else as text, and
-/// what begins with a hyphen comes before the end, as in semantic versioning.
-fn natural_order(a: &str, b: &str) -> std::cmp::Ordering {
-    fn part(part: &[u8]) -> (u8, usize, &str) {
-        let part = std::str::from_utf8(part).expect("a version is ASCII");
-        let digits = part.trim_start_matches('0');
-        match part.as_bytes()[0] {
-            b'-' => (0, 0, part),
-            b'0'..=b'9' => (2, digits.len(), digits),
-            _ => (3, 0, part),
-        }
-    }
-    fn parts(text: &str) -> impl Iterator<Item = (u8, usize, &str)> {
-        let end = (1, 0, "");
-        text.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit()).map(part).chain([end])
-    }
-    parts(a).cmp(parts(b)).then_with(|| a.cmp(b))
 }
 
 #[cfg(test)]
@@ -266,34 +193,6 @@ output = { kind = "number" }
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("model.toml"), MANIFEST.replace("VERSION", version)).unwrap();
         std::fs::write(folder.join("model.ubj"), "").unwrap();
-    }
-
-    #[test]
-    fn versions_are_ordered_as_people_read_them() {
-        let mut versions =
-            ["10", "2", "1.10", "1.9", "1", "a", "2-rc1", "2-rc10", "2-rc9", "2.0", "2026-05-01", "2026-11-01"];
-        versions.sort_by(|a, b| natural_order(a, b));
-        let expected =
-            ["1", "1.9", "1.10", "2-rc1", "2-rc9", "2-rc10", "2", "2.0", "10", "2026-05-01", "2026-11-01", "a"];
-        assert_eq!(versions, expected);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_highest_version_is_served_unless_another_is_named() {
-        let root = tempfile::tempdir().unwrap();
-        for version in ["9", "10"] {
-            publish(root.path(), version);
-        }
-        let registry = Registry::directory(root.path());
-        let name: ModelName = "m".parse().unwrap();
-        let served = registry.resolve(&name).await.unwrap().unwrap();
-        assert_eq!(served.version.as_str(), "10");
-        std::fs::write(root.path().join("m/current"), "9\n").unwrap();
-        tokio::time::advance(FRESH).await;
-        let served = registry.resolve(&name).await.unwrap().unwrap();
-        assert_eq!(served.version.as_str(), "9");
-        assert!(registry.resolve(&"absent".parse().unwrap()).await.unwrap().is_none());
-        assert_eq!(registry.names().await.unwrap().len(), 1);
     }
 
     #[tokio::test]
