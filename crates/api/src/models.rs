@@ -5,8 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use bundle::{Golden, Manifest, schema};
-use job::ModelName;
-use registry::Published;
+use registry::{Published, Refusal};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -22,9 +21,24 @@ use crate::problem::Failure;
 pub(crate) struct ModelList {
     /// By name.
     models: Vec<ModelSummary>,
-    /// The models that are there but cannot be served until their operator mends them.
-    #[schema(value_type = Vec<String>)]
-    broken: Vec<ModelName>,
+    /// The versions that should be served but cannot be until their operator mends them. Where another one was served before
+    /// by the process that answers, it still is.
+    broken: Vec<BrokenModel>,
+}
+
+/// A version that is not served, and why.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BrokenModel {
+    /// The model.
+    #[schema(example = "wine-quality")]
+    name: String,
+    /// Its version, if the fault is a version's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2")]
+    version: Option<String>,
+    /// What is wrong.
+    #[schema(example = "model wine-quality version 2 lacks its file model.ubj")]
+    reason: String,
 }
 
 /// A model in a few words.
@@ -126,16 +140,28 @@ impl From<&String> for Verbatim {
 pub(crate) async fn list_models(State(api): State<Arc<Api>>, _: Caller) -> Result<Json<ModelList>, Failure> {
     let mut list = ModelList { models: Vec::new(), broken: Vec::new() };
     for name in api.bounded(api.registry.names()).await? {
-        match api.bounded(api.registry.resolve(&name)).await {
-            Ok(Some(model)) => list.models.push(summary(&model)),
-            // A folder without a version: being written, or being removed.
-            Ok(None) => {}
-            // One bundle's fault must not hide the others.
-            Err(failure) => {
-                failure.log("a model is left out of the list");
-                list.broken.push(name);
+        // The registry tells a damaged bundle from a storage that does not answer, which is not the bundle's fault.
+        let found = api.bounded(async { Ok::<_, Failure>(api.registry.resolve(&name).await) }).await?;
+        let refusal = match found {
+            Ok(Some(model)) => {
+                list.models.push(summary(&model));
+                api.registry.refused(&name)
             }
-        }
+            // A folder without a version: being written, or being removed.
+            Ok(None) => None,
+            Err(error) if error.is_transient() => return Err(error.into()),
+            // One bundle's fault must not hide the others.
+            Err(error) => {
+                let refusal = Refusal::from(&error);
+                Failure::from(error).log("a model is left out of the list");
+                Some(refusal)
+            }
+        };
+        list.broken.extend(refusal.map(|Refusal { version, reason }| BrokenModel {
+            name: name.to_string(),
+            version: version.map(|version| version.to_string()),
+            reason,
+        }));
     }
     Ok(Json(list))
 }

@@ -20,6 +20,8 @@ pub(crate) const MODELS: &str = "MILLPOND_MODELS";
 pub(crate) const TENANT: &str = "MILLPOND_TENANT";
 /// How many messages of a batch run at once; the function's vCPUs if unset.
 pub(crate) const PARALLEL: &str = "MILLPOND_PARALLEL";
+/// How much memory loaded models may take, in bytes; a third of the function's if unset.
+pub(crate) const MODEL_CACHE_BYTES: &str = "MILLPOND_MODEL_CACHE_BYTES";
 /// How many failed attempts end a job; 3 if unset.
 pub(crate) const MAX_ATTEMPTS: &str = "MILLPOND_MAX_ATTEMPTS";
 /// The job queue's visibility timeout; 720 if unset.

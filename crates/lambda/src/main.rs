@@ -15,7 +15,7 @@ use anyhow::Context;
 use cloud::{OsEntropy, SystemClock};
 use cloud_aws::{Aws, Endpoint};
 use ledger::Ledger;
-use registry::Registry;
+use registry::{Place, Registry};
 
 /// What every role needs.
 struct Base {
@@ -74,11 +74,10 @@ async fn base() -> anyhow::Result<Base> {
 
 /// `s3://bucket/prefix`, or a folder of the function's image.
 fn registry(aws: &Aws, place: &str) -> anyhow::Result<Registry> {
-    let Some(rest) = place.strip_prefix("s3://") else { return Ok(Registry::directory(place)) };
-    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    anyhow::ensure!(!bucket.is_empty(), "{} names no bucket", env::MODELS);
-    let prefix = if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") };
-    Ok(Registry::bucket(Arc::new(aws.bucket(bucket)), prefix))
+    Ok(match place.parse().with_context(|| format!("{} is of no use", env::MODELS))? {
+        Place::Directory(path) => Registry::directory(path),
+        Place::Bucket { bucket, prefix } => Registry::bucket(Arc::new(aws.bucket(bucket)), prefix),
+    })
 }
 
 /// The workers' settings, which the dead-letter handler and the sweep must share.
@@ -96,9 +95,10 @@ fn settings() -> anyhow::Result<worker::Settings> {
     if let Some(seconds) = env::number(env::VISIBILITY_TIMEOUT_SECONDS)? {
         settings.visibility_timeout = std::time::Duration::from_secs(seconds);
     }
-    if let Some(megabytes) = env::number::<u64>(env::FUNCTION_MEMORY)? {
-        // The other half is for inputs, answers and what a run needs.
-        settings.model_memory_bytes = (megabytes << 20) / 2;
+    let third = env::number::<u64>(env::FUNCTION_MEMORY)?.map(|megabytes| (megabytes << 20) / 3);
+    // Another third is for files on their way to become models, the last one for inputs, answers and what a run needs.
+    if let Some(bytes) = env::number(env::MODEL_CACHE_BYTES)?.or(third) {
+        settings.model_memory_bytes = bytes;
     }
     Ok(settings)
 }

@@ -1,4 +1,4 @@
-//! What Millpond needs to be there: two buckets, two queues, and the wiring between them.
+//! What Millpond needs to be there: two buckets, or three with a model registry, two queues, and the wiring between them.
 
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ pub struct Stack {
     pub inbox: String,
     /// The bucket that the service writes to.
     pub outbox: String,
+    /// The bucket of a model registry, if there is to be one.
+    pub models: Option<String>,
     /// The queue that the inbox's events go to.
     pub queue: String,
     /// The queue of messages that were received too often.
@@ -34,6 +36,7 @@ impl Default for Stack {
         Self {
             inbox: "millpond-inbox".into(),
             outbox: "millpond-outbox".into(),
+            models: None,
             queue: "millpond-jobs".into(),
             dead_letter_queue: "millpond-dead-letters".into(),
             visibility_timeout: Duration::from_secs(720),
@@ -71,7 +74,7 @@ const RETENTION_S: std::ops::RangeInclusive<u64> = 60..=1_209_600;
 const VISIBILITY_MAX_S: u64 = 43_200;
 
 pub(crate) async fn provision(store: &Store, region: &str, stack: &Stack) -> Result<(), ProvisionError> {
-    for bucket in [&stack.inbox, &stack.outbox] {
+    for bucket in [&stack.inbox, &stack.outbox].into_iter().chain(&stack.models) {
         if !s3s::path::check_bucket_name(bucket) {
             return Err(ProvisionError::InvalidName(bucket.clone()));
         }
@@ -93,11 +96,13 @@ pub(crate) async fn provision(store: &Store, region: &str, stack: &Stack) -> Res
         return Err(ProvisionError::InvalidSetting("max_receive_count"));
     }
 
-    for bucket in [&stack.inbox, &stack.outbox] {
+    for bucket in [&stack.inbox, &stack.outbox].into_iter().chain(&stack.models) {
         match store.create_bucket(bucket.clone()).await {
             Ok(()) | Err(StoreError::BucketExists) => {}
             Err(error) => return Err(error.into()),
         }
+    }
+    for bucket in [&stack.inbox, &stack.outbox] {
         store.set_cors(bucket.clone(), vec![browser_rule()]).await?;
     }
     let dead_letters = QueueAttributes {

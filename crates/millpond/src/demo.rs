@@ -74,6 +74,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let local = Local::start(LocalConfig {
         data: data.path().to_owned(),
         models: args.models.display().to_string(),
+        models_s3_url: None,
+        model_cache_bytes: None,
         listen: any_port(),
         s3_listen: any_port(),
         sqs_listen: any_port(),

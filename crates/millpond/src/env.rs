@@ -27,7 +27,9 @@ pub const INBOX: &str = "MILLPOND_INBOX";
 pub const OUTBOX: &str = "MILLPOND_OUTBOX";
 /// `millpond worker`: a folder of models, or `s3://bucket/prefix`.
 pub const MODELS: &str = "MILLPOND_MODELS";
-/// `millpond worker`: an S3 that is not Amazon's, under the SDK's own name for it.
+/// `millpond up` and `worker`: how much memory loaded models may take, in bytes.
+pub const MODEL_CACHE_BYTES: &str = "MILLPOND_MODEL_CACHE_BYTES";
+/// `millpond worker` and `models`: an S3 that is not Amazon's, under the SDK's own name for it.
 pub const S3_URL: &str = "AWS_ENDPOINT_URL_S3";
 /// `millpond worker`: an SQS that is not Amazon's.
 pub const SQS_URL: &str = "AWS_ENDPOINT_URL_SQS";

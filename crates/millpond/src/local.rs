@@ -11,11 +11,12 @@ use cloud::{Entropy, OsEntropy, SystemClock};
 use cloud_aws::{Aws, Endpoint, StaticCredentials};
 use ledger::Ledger;
 use local_cloud::{LocalCloud, Stack};
-use registry::Registry;
+use registry::{Place, Registry};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 use crate::failure;
+use crate::place;
 use crate::service::{Service, Workers};
 
 /// How long a message stays hidden that a killed worker had taken. Living workers renew it as they go.
@@ -29,6 +30,10 @@ pub struct LocalConfig {
     pub data: PathBuf,
     /// A folder or `s3://bucket/prefix`.
     pub models: String,
+    /// The S3 that the bucket of `models` is in, if not the local one.
+    pub models_s3_url: Option<String>,
+    /// How much memory loaded models may take.
+    pub model_cache_bytes: Option<u64>,
     /// The API's address.
     pub listen: SocketAddr,
     /// The S3 address.
@@ -67,6 +72,30 @@ pub struct Endpoints {
     pub dead_letter_queue_url: String,
 }
 
+impl Endpoints {
+    /// What a running `up` has written.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read(path).map_err(|error| {
+            let hint =
+                failure::hint(format!("cannot read {}", path.display()), "`millpond up` writes it once it serves");
+            anyhow::Error::new(error).context(hint)
+        })?;
+        serde_json::from_slice(&text).with_context(|| format!("cannot use {}", path.display()))
+    }
+
+    /// How to reach it.
+    pub fn endpoint(&self) -> Endpoint {
+        let (access_key, secret_key) = (self.access_key.clone(), self.secret_key.clone());
+        Endpoint {
+            region: Some(self.region.clone()),
+            s3_url: Some(self.s3.clone()),
+            sqs_url: Some(self.sqs.clone()),
+            credentials: Some(StaticCredentials { access_key, secret_key }),
+            force_path_style: true,
+        }
+    }
+}
+
 /// A running service.
 pub struct Local {
     /// Where everything answers.
@@ -83,6 +112,10 @@ impl Local {
     pub async fn start(config: LocalConfig) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&config.data)
             .with_context(|| format!("cannot create the data directory {}", config.data.display()))?;
+        let models = place::parse(&config.models)?;
+        if let Place::Directory(path) = &models {
+            place::existing(path)?;
+        }
         let keys = Keys::read_or_make(&config.data.join("credentials.json"))?;
         let cloud_config = local_cloud::Config {
             s3_listen: config.s3_listen,
@@ -91,7 +124,11 @@ impl Local {
         };
         let region = cloud_config.region.clone();
         let cloud = LocalCloud::start(cloud_config).await.map_err(start_error)?;
-        let stack = Stack { visibility_timeout: VISIBILITY, ..Stack::default() };
+        let local_models = match (&models, &config.models_s3_url) {
+            (Place::Bucket { bucket, .. }, None) => Some(bucket.clone()),
+            _ => None,
+        };
+        let stack = Stack { visibility_timeout: VISIBILITY, models: local_models, ..Stack::default() };
         cloud.provision(&stack).await.context("cannot set up buckets and queues")?;
 
         let aws = Aws::connect(&Endpoint {
@@ -114,7 +151,14 @@ impl Local {
             Arc::new(SystemClock),
             Arc::new(OsEntropy),
         );
-        let registry = Arc::new(registry(&config.models, &aws)?);
+        let registry = Arc::new(match (models, config.models_s3_url) {
+            (Place::Directory(path), _) => Registry::directory(path),
+            (Place::Bucket { bucket, prefix }, None) => Registry::bucket(Arc::new(aws.bucket(bucket)), prefix),
+            (Place::Bucket { bucket, prefix }, url) => {
+                let elsewhere = Aws::connect(&place::s3_at(url)).await;
+                Registry::bucket(Arc::new(elsewhere.bucket(bucket)), prefix)
+            }
+        });
 
         let listener = TcpListener::bind(config.listen).await.map_err(|error| cannot_listen(config.listen, error))?;
         let api_address = listener.local_addr().context("cannot listen")?;
@@ -141,6 +185,7 @@ impl Local {
             registry: registry.clone(),
             dead_letters: Some(Arc::new(aws.queue(&endpoints.dead_letter_queue_url))),
             workers: config.workers,
+            model_cache_bytes: config.model_cache_bytes,
             tenant,
             visibility: VISIBILITY,
             sweep_every: Some(SWEEP_PERIOD),
@@ -184,20 +229,6 @@ impl Local {
 /// A free port of this machine.
 pub fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
-}
-
-/// The registry that `--models` names.
-pub fn registry(models: &str, aws: &Aws) -> anyhow::Result<Registry> {
-    let Some(place) = models.strip_prefix("s3://") else {
-        return crate::models::open(Path::new(models));
-    };
-    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
-    if bucket.is_empty() {
-        return Err(failure::usage(format!("{models} names no bucket"), "write s3://bucket/models").into());
-    }
-    let prefix = prefix.trim_end_matches('/');
-    let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-    Ok(Registry::bucket(Arc::new(aws.bucket(bucket)), prefix))
 }
 
 /// The access key of a data directory: made once, then kept, so that clients can keep it too.

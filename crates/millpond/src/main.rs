@@ -9,6 +9,7 @@ mod jobs;
 mod local;
 mod logging;
 mod models;
+mod place;
 mod service;
 mod submit;
 mod terminal;
@@ -59,7 +60,7 @@ enum Command {
     Cancel(jobs::JobArgs),
     /// Run a job that has ended again, over the same input
     Retry(jobs::JobArgs),
-    /// List, check and add models
+    /// List, check, add and push models
     #[command(subcommand)]
     Models(models::Command),
 }

@@ -1,4 +1,6 @@
-//! `millpond models list`, `check` and `add`.
+//! `millpond models list`, `check` and `add`; [`push`] and `alias` are beside.
+
+mod push;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -14,16 +16,31 @@ use registry::{Published, Registry};
 use serde_json::json;
 
 use crate::failure;
+use crate::place::S3Args;
 
 /// What can be done with models.
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// List the models of a folder
+    /// List the models of a folder or a bucket
     List(ListArgs),
-    /// Check every bundle of a folder: manifest, digests, and its golden examples' answers
+    /// Check every bundle of a folder or a bucket: manifest, digests, and its golden examples' answers
     Check(CheckArgs),
     /// Make a bundle from a trained model's file, so that it is served
     Add(Box<AddArgs>),
+    /// Copy versions to where services read them, and have them served
+    Push(push::PushArgs),
+    /// Have another version served: back to an earlier one, say
+    Alias(push::AliasArgs),
+}
+
+/// Where the models are that are looked at.
+#[derive(clap::Args)]
+pub struct RegistryArgs {
+    /// The models: a folder, or s3://bucket/prefix
+    #[arg(long, value_name = "DIR|S3URL", default_value = "models")]
+    models: String,
+    #[command(flatten)]
+    s3: S3Args,
 }
 
 /// Where the models are.
@@ -38,7 +55,7 @@ pub struct ModelsDir {
 #[derive(clap::Args)]
 pub struct ListArgs {
     #[command(flatten)]
-    dir: ModelsDir,
+    registry: RegistryArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -50,7 +67,7 @@ pub struct CheckArgs {
     /// Only this model
     name: Option<String>,
     #[command(flatten)]
-    dir: ModelsDir,
+    registry: RegistryArgs,
 }
 
 /// Arguments of `millpond models add`.
@@ -102,20 +119,19 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::List(args) => list(args).await,
         Command::Check(args) => check(args).await,
         Command::Add(args) => add(*args).await,
+        Command::Push(args) => push::push(args).await,
+        Command::Alias(args) => push::alias(args).await,
     }
 }
 
-/// The registry of a folder that must exist.
-pub fn open(dir: &Path) -> anyhow::Result<Registry> {
-    if !dir.is_dir() {
-        let message = format!("there is no folder of models at {}", dir.display());
-        return Err(failure::hint(message, "name it with --models DIR, or make one with `millpond models add`").into());
+impl RegistryArgs {
+    async fn open(&self) -> anyhow::Result<Registry> {
+        self.s3.open(&self.models).await
     }
-    Ok(Registry::directory(dir))
 }
 
 async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
-    let registry = open(&args.dir.models)?;
+    let registry = args.registry.open().await?;
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_header(["model", "serves", "versions", "title"]);
     let mut all = Vec::new();
@@ -125,7 +141,7 @@ async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
             Ok(Some(model)) => (model.version.to_string(), model.manifest.title.clone()),
             // A folder without versions is no model.
             Ok(None) => continue,
-            Err(error) => ("-".to_owned(), format!("{:#}", anyhow::Error::new(error))),
+            Err(error) => ("-".to_owned(), error.reason()),
         };
         table.add_row([name.as_str(), &serves, &versions.join(" "), &title]);
         all.push(json!({"name": name, "serves": serves, "versions": versions, "title": title}));
@@ -139,7 +155,7 @@ async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn check(args: CheckArgs) -> anyhow::Result<ExitCode> {
-    let registry = open(&args.dir.models)?;
+    let registry = args.registry.open().await?;
     let names: Vec<ModelName> = match &args.name {
         Some(name) => vec![parse_name(name)?],
         None => registry.names().await?.into_iter().collect(),
@@ -149,7 +165,7 @@ async fn check(args: CheckArgs) -> anyhow::Result<ExitCode> {
     for name in names {
         let versions = registry.versions(&name).await?;
         if versions.is_empty() && args.name.is_some() {
-            anyhow::bail!("there is no model {name} in {}", args.dir.models.display());
+            anyhow::bail!("there is no model {name} in {}", args.registry.models);
         }
         for version in versions {
             let outcome = match registry.version(&name, &version).await {

@@ -29,6 +29,8 @@ pub struct Workers {
     pub dead_letters: Option<Arc<dyn Queue>>,
     /// How many jobs run at a time; none at 0.
     pub workers: usize,
+    /// How much memory loaded models may take, if not as much as the workers' own settings have.
+    pub model_cache_bytes: Option<u64>,
     /// Whose jobs dropped files are.
     pub tenant: Tenant,
     /// The queue's visibility timeout.
@@ -51,12 +53,14 @@ impl Service {
 
     /// Runs jobs, handles dead letters, and looks for lost messages.
     pub fn start_workers(&mut self, workers: Workers) -> anyhow::Result<()> {
+        let defaults = worker::Settings::default();
         let settings = worker::Settings {
             parallel: workers.workers,
             threads: workers.workers,
             drop_tenant: workers.tenant,
             visibility_timeout: workers.visibility,
-            ..worker::Settings::default()
+            model_memory_bytes: workers.model_cache_bytes.unwrap_or(defaults.model_memory_bytes),
+            ..defaults
         };
         let Workers { ledger, registry, .. } = workers;
         if workers.workers > 0 {

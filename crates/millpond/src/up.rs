@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::env;
 use crate::failure;
 use crate::local::{Local, LocalConfig};
 
@@ -16,9 +17,16 @@ pub struct Args {
     /// Where everything is kept
     #[arg(long, default_value = "millpond-data", value_name = "DIR")]
     data: PathBuf,
-    /// The models: a folder, or s3://bucket/prefix in the local S3
+    /// The models: a folder, or s3://bucket/prefix in the local S3, whose bucket is made if need be
     #[arg(long, default_value = "models", value_name = "DIR|S3URL")]
     models: String,
+    /// Take the models' bucket from another S3: https://s3.eu-west-1.amazonaws.com is Amazon's. Region and credentials come
+    /// from where every AWS tool looks
+    #[arg(long, value_name = "URL")]
+    models_s3_url: Option<String>,
+    /// How much memory loaded models may take, in bytes; those longest unused make room [default: 1 GiB]
+    #[arg(long, env = env::MODEL_CACHE_BYTES, value_name = "BYTES")]
+    model_cache_bytes: Option<u64>,
     /// The S3 endpoint's address
     #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
     s3_listen: SocketAddr,
@@ -49,6 +57,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let local = Local::start(LocalConfig {
         data: args.data.clone(),
         models: args.models,
+        models_s3_url: args.models_s3_url,
+        model_cache_bytes: args.model_cache_bytes,
         listen: args.listen,
         s3_listen: args.s3_listen,
         sqs_listen: args.sqs_listen,

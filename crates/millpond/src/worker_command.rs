@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cloud::{OsEntropy, SystemClock};
-use cloud_aws::{Aws, Endpoint, StaticCredentials};
+use cloud_aws::{Aws, Endpoint};
 use job::Tenant;
 use ledger::Ledger;
+use registry::Registry;
 
 use crate::env;
 use crate::failure;
@@ -55,6 +56,9 @@ pub struct Args {
     /// How many jobs run at a time [default: one for each processor]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
+    /// How much memory loaded models may take, in bytes; those longest unused make room [default: 1 GiB]
+    #[arg(long, env = env::MODEL_CACHE_BYTES, value_name = "BYTES")]
+    model_cache_bytes: Option<u64>,
     /// The queue's visibility timeout, in seconds
     #[arg(long, env = env::VISIBILITY_TIMEOUT_SECONDS, default_value_t = 720, value_name = "SECONDS",
         value_parser = clap::value_parser!(u64).range(5..=43_200))]
@@ -81,7 +85,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         args.tenant.parse().map_err(|error: job::id::InvalidId| failure::usage(error.to_string(), ""))?;
     let workers = args.workers.unwrap_or_else(default_workers);
     let sweep_every = (args.sweep_every > 0).then(|| Duration::from_secs(args.sweep_every));
-    let models = args.models.clone();
+    let (models, model_cache_bytes) = (args.models.clone(), args.model_cache_bytes);
     let place = place(args)?;
     let shutdown = shutdown_signal()?;
 
@@ -93,13 +97,17 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Arc::new(SystemClock),
         Arc::new(OsEntropy),
     );
-    let registry = Arc::new(local::registry(&models, &aws)?);
+    let registry = Arc::new(match crate::place::parse(&models)? {
+        registry::Place::Directory(path) => Registry::directory(crate::place::existing(&path)?),
+        registry::Place::Bucket { bucket, prefix } => Registry::bucket(Arc::new(aws.bucket(bucket)), prefix),
+    });
     let mut service = Service::new();
     service.start_workers(Workers {
         ledger,
         registry,
         dead_letters: place.dead_letter_queue_url.map(|url| Arc::new(aws.queue(url)) as _),
         workers,
+        model_cache_bytes,
         tenant,
         visibility: place.visibility,
         sweep_every,
@@ -131,19 +139,9 @@ fn place(args: Args) -> anyhow::Result<Place> {
 }
 
 fn place_of_up(path: &Path) -> anyhow::Result<Place> {
-    let text = std::fs::read(path).map_err(|error| {
-        let hint = failure::hint(format!("cannot read {}", path.display()), "`millpond up` writes it once it serves");
-        anyhow::Error::new(error).context(hint)
-    })?;
-    let up: Endpoints = serde_json::from_slice(&text).with_context(|| format!("cannot use {}", path.display()))?;
+    let up = Endpoints::read(path)?;
     Ok(Place {
-        endpoint: Endpoint {
-            region: Some(up.region),
-            s3_url: Some(up.s3),
-            sqs_url: Some(up.sqs),
-            credentials: Some(StaticCredentials { access_key: up.access_key, secret_key: up.secret_key }),
-            force_path_style: true,
-        },
+        endpoint: up.endpoint(),
         inbox: up.inbox,
         outbox: up.outbox,
         queue_url: up.queue_url,

@@ -82,8 +82,8 @@ impl Next {
     }
 }
 
-impl Refusal {
-    fn of(error: &RegistryError) -> Self {
+impl From<&RegistryError> for Refusal {
+    fn from(error: &RegistryError) -> Self {
         Self { version: error.version().cloned(), reason: error.reason() }
     }
 }
@@ -110,11 +110,11 @@ impl Registry {
                     self.forget(name);
                     return Err(error);
                 }
-                let refused = Some(Refusal::of(&error));
+                let refused = Some(Refusal::from(&error));
                 return Ok(Some(self.serve(name, known.served, None, refused)));
             }
         };
-        let passed_over = candidate.passed_over.as_ref().map(Refusal::of);
+        let passed_over = candidate.passed_over.as_ref().map(Refusal::from);
         let (Some(known), Some(stamps)) = (before, candidate.stamps) else {
             return Ok(Some(self.serve(name, candidate.published, None, passed_over)));
         };
@@ -131,8 +131,7 @@ impl Registry {
             Ok(Err(error)) => {
                 // What may pass is tried again; what is wrong with the files is known as long as they are the same ones.
                 let next = Some(next).filter(|_| !error.is_transient());
-                let refusal = Refusal { version: error.version().cloned(), reason: error.reason() };
-                (known.served, next, Some(refusal))
+                (known.served, next, Some(Refusal::from(&*error)))
             }
             Err(_) => (known.served, Some(next), known.refused),
         };

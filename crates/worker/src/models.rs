@@ -1,4 +1,8 @@
 //! Loaded models, kept warm under a memory cap.
+//!
+//! Files are kept nowhere but in the registry: each load reads them anew and checks their digests, and they are let go when
+//! the model is made of them. At most the cap's worth of files is on the way at a time, a larger bundle alone, so that a
+//! process holds at most the cap of idle models, the models that are in use, and as much again of files.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -50,6 +54,8 @@ pub(crate) struct ModelCache {
     registry: Arc<Registry>,
     models: Arc<dyn Models>,
     max_bytes: u64,
+    /// What the files that are being read may take together, in KiB.
+    in_transit: Semaphore,
     entries: Mutex<Entries>,
 }
 
@@ -70,7 +76,8 @@ struct Entry {
 
 impl ModelCache {
     pub(crate) fn new(registry: Arc<Registry>, models: Arc<dyn Models>, max_bytes: u64) -> Self {
-        Self { registry, models, max_bytes, entries: Mutex::default() }
+        let in_transit = Semaphore::new(kib(max_bytes) as usize);
+        Self { registry, models, max_bytes, in_transit, entries: Mutex::default() }
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -126,6 +133,9 @@ impl ModelCache {
             entry.model.clone()
         };
         let loading = || async {
+            let size_bytes = within(patience::CALL, self.registry.size_bytes(published)).await?;
+            let share = kib(size_bytes).min(kib(self.max_bytes));
+            let _in_transit = self.in_transit.acquire_many(share).await.expect("it is never closed");
             let files = within(patience::TRANSFER, self.registry.files(published)).await?;
             let (models, manifest) = (self.models.clone(), published.manifest.clone());
             let place = places.clone().acquire_owned().await.expect("the places are never closed");
@@ -139,12 +149,13 @@ impl ModelCache {
         Ok(model)
     }
 
-    /// Drops the least recently used models until the rest fits, but never the one just asked for. A dropped model lives
-    /// on in the runs that hold it.
+    /// Drops the least recently used models until the rest fits, but neither the one just asked for nor those that runs
+    /// hold: dropping one of these would free nothing, and its next job would load it a second time.
     fn make_room(&self, keep: &Pin) {
         let mut entries = self.entries.lock().expect("no panic while it is held");
         while entries.bytes() > self.max_bytes {
-            let loaded = entries.by_pin.iter().filter(|(pin, entry)| *pin != keep && entry.model.initialized());
+            let idle = |entry: &Entry| entry.model.get().is_some_and(|model| Arc::strong_count(model) == 1);
+            let loaded = entries.by_pin.iter().filter(|(pin, entry)| *pin != keep && idle(entry));
             let Some(pin) = loaded.min_by_key(|(_, entry)| entry.last_use).map(|(pin, _)| pin.clone()) else {
                 return;
             };
@@ -152,6 +163,11 @@ impl ModelCache {
             entries.by_pin.remove(&pin);
         }
     }
+}
+
+/// At least one, so that whatever is read takes its place.
+fn kib(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1)
 }
 
 impl Entries {

@@ -11,7 +11,8 @@ pub struct Settings {
     pub parallel: usize,
     /// How many models run at once: threads of the inference pool.
     pub threads: usize,
-    /// How much memory loaded models may take before the least recently used are dropped, in bytes.
+    /// How much memory loaded models may take before the least recently used are dropped, in bytes. Models in use are
+    /// not dropped, and a larger one is loaded all the same.
     pub model_memory_bytes: u64,
     /// How many failed attempts end a job.
     pub max_attempts: u32,

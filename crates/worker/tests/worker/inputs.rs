@@ -136,6 +136,41 @@ async fn a_model_is_loaded_once_for_many_jobs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_model_in_use_is_not_dropped_and_jobs_run_on_the_version_they_were_accepted_with() {
+    let mut bench = Bench::new().await;
+    bench.settings.model_memory_bytes = 1;
+    let old = bench.inline(1, r#"{"do": "sleep", "ms": 3000}"#).await.job;
+    let again = bench.inline(2, "1").await;
+    tokio::time::advance(Duration::from_secs(10)).await;
+    put(&*bench.models, "m/2/model.toml", &MANIFEST.replace("version = \"1\"", "version = \"2\"")).await;
+    put(&*bench.models, "m/2/model.ubj", "").await;
+    let new = bench.inline(3, "1").await;
+    assert_eq!(again.version.unwrap().as_str(), "1");
+    assert_eq!(new.version.unwrap().as_str(), "2");
+    let processor = bench.processor();
+    let run = async |job| {
+        let work = Work::Run { job, etag: None, bucket: None };
+        assert_eq!(processor.process(&work, &first()).await, Verdict::Done);
+    };
+    let loads = || bench.pool.loads.load(std::sync::atomic::Ordering::Relaxed);
+    tokio::join!(run(old), async {
+        bench.begun(1).await;
+        run(new.job).await;
+        // The old version is still running, so it is still there.
+        run(again.job).await;
+        assert_eq!((bench.pool.runs(), loads()), (3, 2));
+    });
+    for job in [old, again.job, new.job] {
+        assert_eq!(code(&bench.ended(job).await), "succeeded");
+    }
+    // Nobody runs it now, so that it makes room for the other one.
+    let last = [bench.inline(4, "1").await.job, bench.inline(5, "1").await.job];
+    run(last[0]).await;
+    run(last[1]).await;
+    assert_eq!(loads(), 2 + 1, "the newer version was dropped for the older one, and loaded again once");
+}
+
+#[tokio::test(start_paused = true)]
 async fn models_beyond_the_memory_cap_are_dropped_the_longest_unused_first() {
     let mut bench = Bench::new().await;
     bench.settings.model_memory_bytes = 1;
