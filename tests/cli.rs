@@ -51,6 +51,8 @@ fn help() {
         ("help_submit", "submit --help"),
         ("help_worker", "worker --help"),
         ("help_add", "models add --help"),
+        ("help_push", "models push --help"),
+        ("help_alias", "models alias --help"),
     ] {
         insta::assert_snapshot!(name, screen(dir.path(), NOWHERE, line));
     }
@@ -112,6 +114,43 @@ fn models_are_added_listed_and_checked() {
     let name = dir.path().join("models/wine/2/model.toml");
     std::fs::write(&name, std::fs::read_to_string(&name).unwrap().replacen("wine", "whine", 1)).unwrap();
     insta::assert_snapshot!("damaged", screen(dir.path(), NOWHERE, "models check"));
+}
+
+#[test]
+fn models_are_pushed_to_a_folder() {
+    let dir = folder();
+    let lines = [
+        "models push --to served",
+        "models add wine.ubj --name wine",
+        "models add wine.ubj --name wine",
+        "models push wine@1 --to served",
+        "models push wine --to served --no-alias --json",
+        "models list --models served",
+        "models push --to served --json",
+        "models push --to served",
+        "models push wine@1 --to served",
+        "models alias wine 1 --models served",
+        "models alias wine 1 --models served --json",
+        "models alias wine 7 --models served",
+        "models alias wine 1 --models absent",
+        "models push absent --to served",
+        "models push wine@9 --to served",
+        "models push Wine --to served",
+        "models push wine --to s3:///x",
+        "models push wine --to s3://b --endpoints absent.json",
+        "models push wine",
+    ];
+    let screens: Vec<String> = lines.iter().map(|line| screen(dir.path(), NOWHERE, line)).collect();
+    insta::assert_snapshot!(screens.join("\n"));
+
+    // Other bytes under a version that is there, and a bundle that does not pass its own check.
+    let file = dir.path().join("models/wine/2/model.toml");
+    let manifest = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, manifest.replacen("title = \"", "title = \"Another ", 1)).unwrap();
+    let changed = screen(dir.path(), NOWHERE, "models push wine --to served");
+    std::fs::write(dir.path().join("models/wine/2/model.ubj"), "").unwrap();
+    let broken = screen(dir.path(), NOWHERE, "models push wine --to served");
+    insta::assert_snapshot!("refused_pushes", format!("{changed}\n{broken}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

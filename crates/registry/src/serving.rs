@@ -95,6 +95,7 @@ impl Registry {
         if let Some(known) = before.as_ref().filter(|known| known.looked_up.elapsed() < FRESH) {
             return Ok(Some(known.served.clone()));
         }
+        let begun = Instant::now();
         let candidate = match self.candidate(name, before.as_ref().map(|known| &*known.served)).await {
             Ok(Some(candidate)) => candidate,
             // Names come from requests: what is absent is not remembered, lest the map grow without bound.
@@ -105,37 +106,40 @@ impl Registry {
             Err(error) if error.is_transient() => return Err(error),
             Err(error) => {
                 let Some(known) = before else { return Err(error) };
-                let Published { version, .. } = &*known.served;
-                if !self.version(name, version).await.is_ok_and(|there| there.is_some_and(|it| it.is(&known.served))) {
-                    self.forget(name);
-                    return Err(error);
+                match self.version(name, &known.served.version).await {
+                    Ok(Some(there)) if there.is(&known.served) => {}
+                    Err(unknown) if unknown.is_transient() => return Err(unknown),
+                    // Removed, or changed: its jobs would be refused.
+                    Ok(_) | Err(_) => {
+                        self.forget(name);
+                        return Err(error);
+                    }
                 }
                 let refused = Some(Refusal::from(&error));
-                return Ok(Some(self.serve(name, known.served, None, refused)));
+                return Ok(Some(self.serve(name, begun, known.served, None, refused)));
             }
         };
         let passed_over = candidate.passed_over.as_ref().map(Refusal::from);
         let (Some(known), Some(stamps)) = (before, candidate.stamps) else {
-            return Ok(Some(self.serve(name, candidate.published, None, passed_over)));
+            return Ok(Some(self.serve(name, begun, candidate.published, None, passed_over)));
         };
-        let next = match known.next {
-            Some(next) if next.is(&candidate.published, &stamps) => next,
-            _ => self.check(candidate.published, stamps),
-        };
+        let next = self.next(name, candidate.published, stamps);
         let (served, next, refused) = match timeout(CHECK_PATIENCE, next.check.clone()).await {
             Ok(Ok(())) => {
                 let (from, to) = (&known.served.version, &next.published.version);
-                tracing::info!(model = %name, %from, %to, "another version is served from now on");
+                tracing::info!(model = %name, %from, %to, "another version is served");
                 (next.published, None, passed_over)
             }
-            Ok(Err(error)) => {
-                // What may pass is tried again; what is wrong with the files is known as long as they are the same ones.
-                let next = Some(next).filter(|_| !error.is_transient());
-                (known.served, next, Some(Refusal::from(&*error)))
+            // Tried again at the next look; nothing is wrong with the version.
+            Ok(Err(error)) if error.is_transient() => {
+                tracing::warn!(model = %name, "a new version could not be read yet: {}", error.reason());
+                (known.served, None, known.refused)
             }
+            // Known as long as the files are the same ones.
+            Ok(Err(error)) => (known.served, Some(next), Some(Refusal::from(&*error))),
             Err(_) => (known.served, Some(next), known.refused),
         };
-        Ok(Some(self.serve(name, served, next, refused)))
+        Ok(Some(self.serve(name, begun, served, next, refused)))
     }
 
     /// Why the version that should be served isn't, if this process has served another one before.
@@ -175,6 +179,20 @@ impl Registry {
         passed_over.map_or(Ok(None), Err)
     }
 
+    /// The check of a version that is to take over: the one under way, or the one that found these very files at fault, or
+    /// else a new one.
+    fn next(&self, name: &ModelName, published: Arc<Published>, stamps: Stamps) -> Next {
+        let mut all = self.known.lock().expect("no panic while it is held");
+        let known = all.get_mut(name);
+        let under_way = known.as_ref().and_then(|known| known.next.clone());
+        let next = under_way.filter(|next| next.is(&published, &stamps));
+        let next = next.unwrap_or_else(|| self.check(published, stamps));
+        if let Some(known) = known {
+            known.next = Some(next.clone());
+        }
+        next
+    }
+
     /// Reads the files of a version that is to take over.
     fn check(&self, published: Arc<Published>, stamps: Stamps) -> Next {
         let (source, one_check) = (self.source.clone(), self.one_check.clone());
@@ -194,21 +212,26 @@ impl Registry {
         Next { published, stamps, check: task.map(ended).boxed().shared() }
     }
 
+    /// Takes down what a look that was begun then has found, unless a later one has found something since.
     fn serve(
         &self,
         name: &ModelName,
+        begun: Instant,
         served: Arc<Published>,
         next: Option<Next>,
         refused: Option<Refusal>,
     ) -> Arc<Published> {
         let mut all = self.known.lock().expect("no panic while it is held");
+        if let Some(later) = all.get(name).filter(|known| known.looked_up > begun) {
+            return later.served.clone();
+        }
         if let Some(refusal) = &refused
             && all.get(name).and_then(|known| known.refused.as_ref()) != Some(refusal)
         {
             let (serves, refused) = (&served.version, refusal.version.as_ref().map(tracing::field::display));
             tracing::warn!(model = %name, refused, %serves, "a version is not served: {}", refusal.reason);
         }
-        all.insert(name.clone(), Known { looked_up: Instant::now(), served: served.clone(), next, refused });
+        all.insert(name.clone(), Known { looked_up: begun, served: served.clone(), next, refused });
         served
     }
 

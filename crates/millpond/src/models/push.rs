@@ -188,11 +188,13 @@ fn explained(error: PublishError, place: &str) -> anyhow::Error {
             ("there is no such bucket", format!("make the bucket of {place} first"))
         }
         PublishError::Bucket(StoreError::Denied(_))
-        | PublishError::Registry(RegistryError::Bucket(StoreError::Denied(_))) => (
-            "the credentials do not allow it",
-            format!("{place} needs s3:ListBucket, s3:GetObject and s3:PutObject"),
-        ),
-        PublishError::Directory(_) | PublishError::Bucket(_) | PublishError::Registry(_) | PublishError::Contended(_) => {
+        | PublishError::Registry(RegistryError::Bucket(StoreError::Denied(_))) => {
+            ("the credentials do not allow it", format!("{place} needs s3:ListBucket, s3:GetObject and s3:PutObject"))
+        }
+        PublishError::Directory(_)
+        | PublishError::Bucket(_)
+        | PublishError::Registry(_)
+        | PublishError::Contended(_) => {
             return error.into();
         }
     };

@@ -56,7 +56,11 @@ async fn a_version_that_is_not_whole_is_refused_and_the_one_before_goes_on() {
     let manifest = String::from_utf8(good[2].1.to_vec()).unwrap();
     let cases: [(&str, Option<String>, &str); 5] = [
         ("m/2/a.bin", None, "model m version 2 lacks its file a.bin"),
-        ("m/2/model.ubj", Some("x".into()), "model m version 2: file model.ubj does not match the SHA-256 in model.toml"),
+        (
+            "m/2/model.ubj",
+            Some("x".into()),
+            "model m version 2: file model.ubj does not match the SHA-256 in model.toml",
+        ),
         ("m/2/model.toml", None, "model m is to serve version 2, which has no model.toml"),
         ("m/2/model.toml", Some("format = 1".into()), "model m version 2 is not usable: "),
         ("m/2/model.toml", Some(manifest.replacen("\"m\"", "\"n\"", 1)), "model m version 2 is not usable: "),
@@ -168,6 +172,35 @@ async fn a_new_version_is_picked_up_within_five_seconds() {
         assert!(longest <= Duration::from_millis(1100), "a request waited {longest:?} for a file of {slow} ms");
         assert_eq!(bucket.files_read.load(Ordering::SeqCst), 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_reads_a_new_version_once_and_sees_it_once_and_for_all() {
+    let bucket = Bucket::new();
+    bucket.put_version("1", "one").await;
+    let running = std::sync::Arc::new(bucket.registry());
+    assert_eq!(served(&running).await, "1");
+    bucket.put_version("2", "two").await;
+    bucket.interleave(7);
+    *bucket.slow.lock().unwrap() = Duration::from_millis(500);
+    advance(FRESH).await;
+    let mut crowd = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let running = running.clone();
+        crowd.spawn(async move {
+            let mut seen = Vec::new();
+            for _ in 0..20 {
+                seen.push(served(&running).await);
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+            seen
+        });
+    }
+    while let Some(seen) = crowd.join_next().await {
+        let seen = seen.unwrap();
+        assert!(seen.is_sorted() && seen.last().unwrap() == "2", "{seen:?}");
+    }
+    assert_eq!(bucket.files_read.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]
