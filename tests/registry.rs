@@ -21,12 +21,12 @@ fn write_version(models: &Path, number: &str, letters: usize) {
     let (from, to) = (root().join("models/names/1"), models.join("names").join(number));
     std::fs::create_dir_all(&to).unwrap();
     let manifest = std::fs::read_to_string(from.join("model.toml")).unwrap();
-    let (manifest, _) = manifest.split_once("[[golden]]").unwrap();
-    let manifest = manifest.replacen("version = \"1\"", &format!("version = {number:?}"), 1).replacen(
-        "default = 20",
-        &format!("default = {letters}"),
-        1,
-    );
+    // Without the golden examples, whose answers are longer.
+    let (head, rest) = manifest.split_once("[[golden]]").unwrap();
+    let (_, files) = rest.split_once("[files]").unwrap();
+    let manifest = format!("{head}[files]{files}")
+        .replacen("version = \"1\"", &format!("version = {number:?}"), 1)
+        .replacen("default = 20", &format!("default = {letters}"), 1);
     std::fs::write(to.join("model.toml"), manifest).unwrap();
     std::fs::copy(from.join("model.safetensors"), to.join("model.safetensors")).unwrap();
 }

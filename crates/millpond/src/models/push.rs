@@ -17,18 +17,18 @@ use crate::{failure, terminal};
 /// Arguments of `millpond models push`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-A bundle is checked first, as `models check` does. Its files are uploaded, model.toml last, and then the alias
-NAME/current is moved, so that running services take the new version whole, within seconds, and finish jobs in flight on
+A bundle is checked first, as `models check` does. Its files are uploaded, model.toml last, and then the alias \
+NAME/current is moved, so that running services take the new version whole, within seconds, and finish jobs in flight on \
 the one before. Stop it at any point and the version before stays served; run it again and it goes on from there.
 
-Versions never change: other bytes under a version that is there are refused. The alias never moves to a lower version;
+Versions never change: other bytes under a version that is there are refused. The alias never moves to a lower version; \
 `millpond models alias` does that.
 
 Credentials and region come from where every AWS tool looks: environment, profile, container or instance metadata.
 
   millpond models push wine-quality --to s3://my-models/models
   millpond models push wine-quality@2 --no-alias --to s3://my-models/models
-  millpond models push --to s3://models --endpoints millpond-data/endpoints.json    to a running `millpond up`")]
+  millpond models push --to s3://models --endpoints millpond-data/endpoints.json")]
 pub struct PushArgs {
     /// What to push: NAME for the version that the folder serves, NAME@VERSION for another [default: every model]
     #[arg(value_name = "NAME[@VERSION]")]
