@@ -160,6 +160,10 @@ impl TableEngine for LightGbmModel {
     type Input = f64;
     type Output = f64;
 
+    fn memory_bytes(&self) -> Option<usize> {
+        Some(self.forest.memory_bytes())
+    }
+
     fn facts(&self) -> Facts {
         let mut training = toml::Table::new();
         training.insert("library".into(), "LightGBM".into());

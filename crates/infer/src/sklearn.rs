@@ -144,6 +144,10 @@ impl<X: Scalar + bundle::Number> TableEngine for SklearnModel<X> {
     type Input = X;
     type Output = f64;
 
+    fn memory_bytes(&self) -> Option<usize> {
+        Some(self.forest.memory_bytes())
+    }
+
     fn facts(&self) -> Facts {
         let mut training = toml::Table::new();
         training.insert("library".into(), format!("scikit-learn {}", self.version).into());

@@ -24,6 +24,11 @@ pub(crate) trait TableEngine: Send + Sync {
     /// What its file says.
     fn facts(&self) -> Facts;
 
+    /// How much memory the engine holds, in bytes; if it cannot tell, it is taken for as much as its file.
+    fn memory_bytes(&self) -> Option<usize> {
+        None
+    }
+
     /// How many values [`predict`](Self::predict) gives for a row.
     fn width(&self) -> usize;
 
@@ -203,8 +208,8 @@ impl<E: TableEngine> Model for TableModel<E> {
     }
 
     fn memory_bytes(&self) -> u64 {
-        // Nodes take less than the text or the UBJ that they came from; the schema is small beside them.
-        self.file_bytes as u64
+        // The schema is small beside it.
+        self.engine.memory_bytes().unwrap_or(self.file_bytes) as u64
     }
 }
 

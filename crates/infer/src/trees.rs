@@ -237,6 +237,28 @@ impl<X: Scalar, V: Scalar> Forest<X, V> {
         self.trees.len()
     }
 
+    /// How much memory the forest holds, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        fn of<T>(items: &Vec<T>) -> usize {
+            items.capacity() * size_of::<T>()
+        }
+        let sets = |column: &Column| match column {
+            Column::Categories { set, .. } => of(set),
+            Column::Lowest | Column::MissingLow(_) | Column::MissingHigh(_) => 0,
+        };
+        let nodes = match &self.nodes {
+            Nodes::Narrow(nodes) => of(nodes),
+            Nodes::Wide(nodes) => of(nodes),
+        };
+        let leaves = match &self.leaves {
+            Leaves::One(values) => of(values),
+            Leaves::All(all) => of(&all.lists) + of(&all.values),
+        };
+        let columns = of(&self.columns) + self.columns.iter().map(sets).sum::<usize>();
+        size_of::<Self>() + of(&self.base) + columns + of(&self.trees) + nodes + leaves
+    }
+
     /// Sums the leaves that each row falls into, onto the base scores.
     ///
     /// `rows` is row-major, n × [`features`](Self::features), NaN for a missing value. `out` is cleared and gets n ×

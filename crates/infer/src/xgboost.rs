@@ -247,6 +247,10 @@ impl TableEngine for XgbModel {
     type Input = f32;
     type Output = f32;
 
+    fn memory_bytes(&self) -> Option<usize> {
+        Some(self.forest.memory_bytes())
+    }
+
     fn facts(&self) -> Facts {
         let [major, minor, patch] = self.version;
         let mut training = toml::Table::new();
