@@ -209,7 +209,16 @@ pub fn program(name: &str) -> Option<PathBuf> {
 
 /// Where `tests/install-clients` puts the third-party clients.
 fn clients() -> PathBuf {
+    cache().join("clients")
+}
+
+/// Where `tests/install-clients` puts the libraries that train models.
+pub fn libraries() -> PathBuf {
+    cache().join("libraries")
+}
+
+fn cache() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    cache.unwrap_or_default().join("millpond/clients")
+    cache.unwrap_or_default().join("millpond")
 }

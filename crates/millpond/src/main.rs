@@ -1,5 +1,6 @@
 //! `millpond`: the whole service on one machine, and the commands to use one anywhere.
 
+mod bench;
 mod client;
 mod config;
 mod demo;
@@ -60,9 +61,12 @@ enum Command {
     Cancel(jobs::JobArgs),
     /// Run a job that has ended again, over the same input
     Retry(jobs::JobArgs),
-    /// List, check, add and push models
+    /// List, check, add, run and push models
     #[command(subcommand)]
     Models(models::Command),
+    /// Measure it beside its peers, in one run
+    #[command(subcommand)]
+    Bench(bench::Command),
 }
 
 fn main() -> ExitCode {
@@ -95,5 +99,6 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Cancel(args) => jobs::cancel(args).await,
         Command::Retry(args) => jobs::retry(args).await,
         Command::Models(command) => models::run(command).await,
+        Command::Bench(command) => bench::run(command),
     }
 }

@@ -1,6 +1,7 @@
-//! `millpond models list`, `check` and `add`; [`push`] and `alias` are beside.
+//! `millpond models list`, `check` and `add`; [`run`], [`push`] and `alias` are beside.
 
 mod push;
+mod run;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -27,6 +28,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Make a bundle from a trained model's file, so that it is served
     Add(Box<AddArgs>),
+    /// Run a model once on this machine, without a service, and print its answer
+    Run(run::RunArgs),
     /// Copy versions to where services read them, and have them served
     Push(push::PushArgs),
     /// Have another version served: back to an earlier one, say
@@ -119,6 +122,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::List(args) => list(args).await,
         Command::Check(args) => check(args).await,
         Command::Add(args) => add(*args).await,
+        Command::Run(args) => run::run(args).await,
         Command::Push(args) => push::push(args).await,
         Command::Alias(args) => push::alias(args).await,
     }

@@ -79,7 +79,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn params(pairs: &[String]) -> anyhow::Result<Box<RawValue>> {
+/// The parameters of `--param`, as a JSON object.
+pub fn params(pairs: &[String]) -> anyhow::Result<Box<RawValue>> {
     let mut params = Map::new();
     for pair in pairs {
         let Some((name, value)) = pair.split_once('=') else {
