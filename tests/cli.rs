@@ -201,6 +201,10 @@ fn demo_shows_every_answer_and_fails_on_a_wrong_one() {
         assert!(good.contains(&format!("✓ wine-quality ({way})")), "{good}");
     }
     assert!(good.contains("every answer is the expected one") && good.contains("[exit code 0]"), "{good}");
+    assert!(good.contains("the answer of line-art is millpond-demo/line-art.png"), "{good}");
+    let drawing = std::fs::read(dir.path().join("millpond-demo/line-art.png")).unwrap();
+    let expected = std::fs::read(dir.path().join("samples/line-art/expected.png")).unwrap();
+    assert!(infer::picture_difference(&drawing, &expected).unwrap() <= 1.0);
 
     std::fs::write(dir.path().join("samples/wine-quality/expected.json"), "[1.5, 2.5]").unwrap();
     let wrong = screen(dir.path(), NOWHERE, &line);

@@ -187,7 +187,8 @@ pub(crate) async fn show_model(
         input_schema: schema::input_schema(manifest),
         output_schema: schema::output_schema(manifest),
         params_schema: schema::params_schema(manifest),
-        example: manifest.goldens.first().map(example),
+        // A file cannot be shown.
+        example: manifest.goldens.iter().find(|golden| golden.input_file.is_none()).map(example),
         limits: ModelLimits {
             max_input_bytes: manifest.limits.max_input_bytes,
             max_rows: manifest.limits.max_rows,

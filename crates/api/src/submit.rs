@@ -112,6 +112,7 @@ pub(crate) fn check_size(model: &Published, size_bytes: u64, max_bytes: u64) -> 
 fn upload_input(api: &Api, model: &Published, job: JobId, announced: Announced) -> Result<Input, Failure> {
     let Announced { filename, content_type, size_bytes, sha256 } = announced;
     check_size(model, size_bytes, api.settings.max_upload_bytes)?;
+    model.manifest.check_content_type(&content_type).map_err(|error| input_problem(&error))?;
     let key = layout::upload_key(job, &filename);
     Ok(Input::Upload { key, filename, content_type, size_bytes, sha256, etag: None })
 }

@@ -4,6 +4,7 @@
 //! against it ([`table`], [`letters`], [`tensors`], [`texts`]), the parameters ([`params`]). It reads no files and runs no model, so that
 //! the API can refuse a bad input at once without carrying an engine.
 
+pub mod image;
 mod input_error;
 pub mod letters;
 pub mod manifest;
@@ -13,6 +14,7 @@ pub mod table;
 pub mod tensors;
 pub mod texts;
 
+pub use image::ImageSchema;
 pub use input_error::InputError;
 pub use letters::{Letters, LettersSchema};
 pub use manifest::{Engine, FastEngine, Golden, Limits, Manifest, ManifestError, ModelFormat, Output, digest};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
+use crate::image::{ImageKind, ImageSchema};
 use crate::letters::{Letters, LettersSchema};
 use crate::params::{Param, Params};
 use crate::table::{Precision, Table, TableSchema};
@@ -120,6 +121,8 @@ pub enum Input {
     Tensors(TensorsSchema),
     /// Texts to classify.
     Texts(TextsSchema),
+    /// The bytes of a picture.
+    Image(ImageSchema),
 }
 
 /// What a model answers: for each row or start letter, or for the whole input.
@@ -153,6 +156,22 @@ pub enum Output {
         /// The model's outputs, in its order.
         outputs: Vec<Port>,
     },
+    /// A picture.
+    Image {
+        /// What it shows, in words.
+        #[serde(default)]
+        description: String,
+        /// The net's number for black.
+        #[serde(default)]
+        black: f64,
+        /// The net's number for white.
+        #[serde(default = "one")]
+        white: f64,
+    },
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// What a model refuses. The defaults suit a model of tables.
@@ -174,17 +193,25 @@ impl Default for Limits {
 }
 
 /// An input whose answer is known.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Golden {
-    /// The input's text.
+    /// The input's text; empty if it is a file.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub input: String,
-    /// The answer's text: JSON.
+    /// The file of the bundle that the input is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_file: Option<String>,
+    /// The answer's text: JSON; empty if it is a file.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub output: String,
+    /// The file of the bundle that the answer is: a picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_file: Option<String>,
     /// The parameters it is asked with: JSON.
     #[serde(default = "no_params", skip_serializing_if = "is_no_params")]
     pub params: String,
-    /// How far each number may be off; 0 means to the bit.
+    /// How far each number may be off; 0 means to the bit. Of a picture, the mean difference of its samples, which are from 0 to 255.
     #[serde(default)]
     pub tolerance: f64,
 }
@@ -240,6 +267,7 @@ impl Manifest {
             Input::StartLetters(schema) => schema.check(),
             Input::Tensors(schema) => schema.check(),
             Input::Texts(schema) => schema.check(),
+            Input::Image(schema) => schema.check(),
         }?;
         if !self.files.contains_key(&self.engine.file) {
             return Err(format!("[files] lacks the model file {:?}", self.engine.file));
@@ -277,6 +305,14 @@ impl Manifest {
                 return Err("[output] labels must be two or more, each another".to_owned());
             }
         }
+        if let Output::Image { black, white, .. } = &self.output
+            && !(black.is_finite() && white.is_finite() && black != white)
+        {
+            return Err("[output] black and white must be two numbers".to_owned());
+        }
+        for (at, golden) in self.goldens.iter().enumerate() {
+            golden.check(&self.files).map_err(|why| format!("golden example {} {why}", at + 1))?;
+        }
         if self.limits.max_rows == 0 || self.limits.max_input_bytes == 0 || self.limits.max_seconds == 0 {
             return Err("[limits] must not be zero".to_owned());
         }
@@ -308,7 +344,38 @@ impl Manifest {
                 Tensors::from_json(schema, outputs, bytes).map(drop)
             }
             Input::Texts(schema) => Texts::from_json(schema, self.engine.fast.is_some(), bytes).map(drop),
+            // Its pixels are the worker's.
+            Input::Image(_) => ImageKind::of(bytes).map(drop),
         }
+    }
+
+    /// Checks the media type that an upload is announced with, as far as it says anything.
+    pub fn check_content_type(&self, content_type: &str) -> Result<(), crate::InputError> {
+        match &self.input {
+            Input::Image(_) => ImageKind::check_content_type(content_type),
+            Input::Table(_) | Input::StartLetters(_) | Input::Tensors(_) | Input::Texts(_) => Ok(()),
+        }
+    }
+}
+
+impl Golden {
+    fn check(&self, files: &BTreeMap<String, String>) -> Result<(), String> {
+        for (name, text, file) in
+            [("input", &self.input, &self.input_file), ("output", &self.output, &self.output_file)]
+        {
+            match file {
+                Some(_) if !text.is_empty() => return Err(format!("has both {name} and {name}_file")),
+                Some(file) if !files.contains_key(file) => {
+                    return Err(format!("names the file {file:?}, which [files] lacks"));
+                }
+                None if text.is_empty() => return Err(format!("has no {name}")),
+                _ => {}
+            }
+        }
+        if self.tolerance.is_nan() || self.tolerance < 0.0 {
+            return Err("has a tolerance that is no number from 0".to_owned());
+        }
+        Ok(())
     }
 }
 
@@ -376,6 +443,11 @@ output = '[{"prediction":"no"}]'
             ("[engine]", "[limits]\nmax_rows = 0\n[engine]"),
             ("[input]", "[engine.fast]\nformat = \"tfidf-linear\"\nfile = \"fast.tfidf\"\n[input]"),
             ("[input]", "[engine.fast]\nformat = \"tfidf-linear\"\nfile = \"model.ubj\"\n[input]"),
+            ("input = '[{\"a\":1,\"b\":0}]'", "input_file = \"a.png\""),
+            ("[[golden]]\n", "[[golden]]\ninput_file = \"model.ubj\"\n"),
+            ("[[golden]]\n", "[[golden]]\ntolerance = nan\n"),
+            ("output = '[{\"prediction\":\"no\"}]'", ""),
+            ("kind = \"label\"\nlabels = [\"no\", \"yes\"]", "kind = \"image\"\nwhite = 0.0"),
         ];
         let errors: Vec<String> = cases
             .iter()

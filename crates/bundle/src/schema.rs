@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::image;
 use crate::letters::LettersSchema;
 use crate::manifest::{Input, Manifest, Output};
 use crate::params::ParamKind;
@@ -16,7 +17,17 @@ pub fn input_schema(manifest: &Manifest) -> Value {
         Input::StartLetters(letters) => letters_schema(letters),
         Input::Tensors(tensors) => tensors_schema(tensors, &manifest.output),
         Input::Texts(texts) => texts_schema(texts, manifest.engine.fast.is_some()),
+        Input::Image(image) => picture(
+            &format!("the bytes of a picture, as an upload; at most {} pixels", image.max_pixels),
+            &image::MEDIA_TYPES,
+        ),
     }
+}
+
+/// What is no JSON: the bytes of a file of one of these media types.
+fn picture(description: &str, media_types: &[&str]) -> Value {
+    let media_types: Vec<Value> = media_types.iter().map(|kind| json!({"contentMediaType": kind})).collect();
+    json!({"type": "string", "format": "binary", "description": description, "anyOf": media_types})
 }
 
 fn rows_schema(table: &TableSchema, max_rows: usize) -> Value {
@@ -203,6 +214,7 @@ pub fn output_schema(manifest: &Manifest) -> Value {
     }
     let number = json!(["number", "null"]);
     let row = match &manifest.output {
+        Output::Label { labels } if matches!(manifest.input, Input::Image(_)) => return labelled(labels),
         Output::Number { description } => json!({"type": number, "description": description}),
         Output::Numbers { names } => {
             let numbers: Vec<Value> = names.iter().map(|name| json!({"type": number, "description": name})).collect();
@@ -220,6 +232,7 @@ pub fn output_schema(manifest: &Manifest) -> Value {
                 "required": ["prediction"],
             })
         }
+        Output::Image { description, .. } => return picture(description, &["image/png", "image/jpeg"]),
         Output::Text { description } => json!({"type": "string", "description": description}),
         Output::Tensors { outputs } => return outputs_schema(outputs),
     };
@@ -227,6 +240,21 @@ pub fn output_schema(manifest: &Manifest) -> Value {
         return json!({"type": "array", "items": row, "minItems": 1});
     }
     json!({"$defs": {"row": row}, "anyOf": [{"type": "array", "items": {"$ref": "#/$defs/row"}}, {"$ref": "#/$defs/row"}]})
+}
+
+/// A label with its probability; with the parameter `probabilities`, each label's as well.
+fn labelled(labels: &[String]) -> Value {
+    let probability = json!({"type": "number", "minimum": 0, "maximum": 1});
+    let each: Map<String, Value> = labels.iter().map(|label| (label.clone(), probability.clone())).collect();
+    json!({
+        "type": "object",
+        "properties": {
+            "label": {"enum": labels},
+            "confidence": probability,
+            "probabilities": {"type": "object", "properties": each, "required": labels},
+        },
+        "required": ["label", "confidence"],
+    })
 }
 
 /// What `params` may hold.
@@ -265,6 +293,34 @@ pub fn params_schema(manifest: &Manifest) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PICTURES: &str = r#"
+format = 1
+name = "m"
+version = "1"
+title = "A model"
+engine = { format = "char-rnn", file = "model.onnx" }
+input = { kind = "image", max_pixels = 1000 }
+output = { kind = "image", description = "a drawing" }
+[files]
+"model.onnx" = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+"#;
+
+    #[test]
+    fn pictures_are_files() {
+        let manifest = Manifest::parse(PICTURES).unwrap();
+        let input = input_schema(&manifest);
+        assert_eq!(input["description"], "the bytes of a picture, as an upload; at most 1000 pixels");
+        assert_eq!(input["anyOf"][2]["contentMediaType"], "image/webp");
+        assert_eq!(output_schema(&manifest)["anyOf"][0]["contentMediaType"], "image/png");
+        let labels = PICTURES
+            .replace("kind = \"image\", description = \"a drawing\"", "kind = \"label\", labels = [\"a\", \"b\"]");
+        let schema = output_schema(&Manifest::parse(&labels).unwrap());
+        assert_eq!(schema["properties"]["label"]["enum"], json!(["a", "b"]));
+        assert_eq!(schema["required"], json!(["label", "confidence"]));
+        let error = manifest.check_input(b"{}").unwrap_err().to_string();
+        assert_eq!(error, "the model takes a picture, not JSON; send it as an upload: JPEG, PNG or WebP");
+    }
 
     #[test]
     fn a_pattern_takes_the_alphabet_and_nothing_else() {

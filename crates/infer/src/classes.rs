@@ -75,6 +75,7 @@ impl<'a> Labelled<'a> {
     }
 
     /// The label's place.
+    #[allow(dead_code, reason = "for models of texts")]
     pub(crate) fn best(&self) -> usize {
         self.best
     }

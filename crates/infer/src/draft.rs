@@ -1,5 +1,6 @@
 //! From a trained model's file to a bundle's manifest: what `models add` writes.
 
+mod images;
 mod names;
 mod nets;
 mod tensors;
@@ -40,6 +41,8 @@ pub struct Choices {
     pub alphabet: Option<String>,
     /// The categories of a model that writes names, in its order.
     pub categories: Option<Vec<String>>,
+    /// How samples of pictures become a net's numbers.
+    pub pixels: Option<Pixels>,
     /// A net's `tokenizer.json`, which makes texts the numbers that it takes.
     pub tokenizer: Option<Vec<u8>>,
 }
@@ -78,6 +81,7 @@ impl Choices {
             "alphabet" => self.alphabet.is_some(),
             "categories" => self.categories.is_some(),
             "tokenizer" => self.tokenizer.is_some(),
+            "pixels" => self.pixels.is_some(),
             _ => false,
         };
         match flags.iter().find(given) {
@@ -176,11 +180,13 @@ pub fn prepare<'a>(bytes: &'a [u8], choices: &Choices) -> Result<(&'static str, 
 /// What a tokenizer's file is called in a bundle.
 pub(crate) const TOKENIZER_FILE: &str = "tokenizer.json";
 
+pub use images::{Pixels, UnknownPixels};
+
 /// What is drafted for a model of some task.
 struct Drafted {
     /// The manifest without its files and its golden example.
     manifest: Manifest,
-    /// The example's input.
+    /// The example's input; empty for a model of pictures.
     input: String,
     /// How far numbers of the example's answer may be off elsewhere.
     tolerance: f64,
@@ -211,14 +217,19 @@ pub fn draft(file: &str, bytes: &[u8], choices: &Choices) -> Result<Manifest, Dr
     manifest.files = files.iter().map(|(name, bytes)| (name.clone(), bundle::digest(bytes))).collect();
     // What is written must be read again: names, labels and digests all go through the same checks.
     Manifest::parse(&manifest.to_toml()).map_err(|error| DraftError::Contradiction(error.to_string()))?;
+    if images::is_of(&manifest) {
+        // The example is a file that no one needs: it is answered, and left out.
+        images::answer(&manifest, &files).map_err(DraftError::Example)?;
+        return Ok(manifest);
+    }
     let output = answer(&manifest, &files, &input).map_err(DraftError::Example)?;
-    manifest.goldens.push(Golden { input, output, params: "{}".to_owned(), tolerance });
+    manifest.goldens.push(Golden { input, output, tolerance, params: "{}".to_owned(), ..Golden::default() });
     Ok(manifest)
 }
 
 fn trees(format: ModelFormat, file: &str, bytes: &[u8], choices: &Choices) -> Result<Drafted, DraftError> {
     let facts = Engine::read(format, bytes).map_err(DraftError::Load)?.facts();
-    choices.refuse_for("a model of trees", &["tokenizer"])?;
+    choices.refuse_for("a model of trees", &["tokenizer", "pixels"])?;
     if choices.task.is_some() || choices.alphabet.is_some() || choices.categories.is_some() {
         let fault = format!("a model with {} takes a table; leave --task, --alphabet and --categories out", facts.kind);
         return Err(DraftError::Contradiction(fault));
@@ -352,10 +363,25 @@ pub fn check_goldens<B: AsRef<[u8]>>(manifest: &Manifest, files: &HashMap<String
         let number = at + 1;
         let unusable = |why: String| GoldenError::Unusable { number, why };
         let params = manifest.read_params(&golden.params).map_err(|error| unusable(error.to_string()))?;
+        let file = |name: &String| {
+            files.get(name).map(AsRef::as_ref).ok_or_else(|| unusable(format!("the bundle lacks its file {name}")))
+        };
+        let input = golden.input_file.as_ref().map_or(Ok(golden.input.as_bytes()), file)?;
+        let answer =
+            model.run(input, &params, &Control::default()).map_err(|source| GoldenError::Run { number, source })?;
+        if let Some(name) = &golden.output_file {
+            let difference = picture_difference(&answer.body, file(name)?).map_err(unusable)?;
+            if difference > golden.tolerance {
+                let got = format!("by a picture whose samples differ by {difference:.3} in the mean");
+                return Err(GoldenError::Differs {
+                    number,
+                    got,
+                    expected: format!("{name} within {}", golden.tolerance),
+                });
+            }
+            continue;
+        }
         let expected: Value = serde_json::from_str(&golden.output).map_err(|error| unusable(error.to_string()))?;
-        let answer = model
-            .run(golden.input.as_bytes(), &params, &Control::default())
-            .map_err(|source| GoldenError::Run { number, source })?;
         let got: Value = serde_json::from_slice(&answer.body).map_err(|error| unusable(error.to_string()))?;
         if !within(&got, &expected, golden.tolerance) {
             let (got, expected) = (got.to_string(), golden.output.clone());
@@ -363,6 +389,24 @@ pub fn check_goldens<B: AsRef<[u8]>>(manifest: &Manifest, files: &HashMap<String
         }
     }
     Ok(())
+}
+
+/// The mean difference of two pictures' samples, which are from 0 to 255; infinite if they differ in size.
+///
+/// # Errors
+///
+/// One of the files is no picture.
+pub fn picture_difference(a: &[u8], b: &[u8]) -> Result<f64, String> {
+    let read = |bytes: &[u8]| {
+        let decoded = crate::picture::decode(bytes, bundle::ImageSchema::DEFAULT_MAX_PIXELS);
+        decoded.map(crate::picture::Decoded::upright).map_err(|error| error.to_string())
+    };
+    let (a, b) = (read(a)?, read(b)?);
+    if (a.width, a.height) != (b.width, b.height) {
+        return Ok(f64::INFINITY);
+    }
+    let sum: u64 = a.samples.iter().zip(&b.samples).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    Ok(sum as f64 / a.samples.len() as f64)
 }
 
 /// Whether two JSON values are equal but for numbers that are at most `tolerance` apart.

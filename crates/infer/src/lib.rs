@@ -10,18 +10,20 @@
 //! - [`char_rnn`] writes names letter by letter, as the PyTorch tutorial's network does; [`torch`] reads such a network's weights
 //!   when it is added.
 //! - [`onnx`] runs nets: any ONNX graph, on named tensors.
+//! - [`picture`] decodes, resizes and encodes the pictures that some nets take and answer.
 //! - [`math`] has the `exp` and `ln` that make a prediction the same bits on every platform, [`random`] the one generator.
 
 pub mod char_rnn;
-#[allow(dead_code, reason = "what only pictures need comes next")]
 mod classes;
 pub mod draft;
 mod engine;
+mod images;
 pub mod lightgbm;
 mod load;
 pub mod math;
 pub mod model;
 pub mod onnx;
+pub mod picture;
 pub mod random;
 pub mod sklearn;
 mod table_model;
@@ -34,6 +36,6 @@ pub mod torch;
 pub mod trees;
 pub mod xgboost;
 
-pub use draft::{check_goldens, draft};
+pub use draft::{check_goldens, draft, picture_difference};
 pub use load::load;
 pub use model::{Answer, Control, LoadError, Model, RunError};

@@ -36,8 +36,9 @@ pub fn load<B: AsRef<[u8]>>(manifest: &Manifest, files: &HashMap<String, B>) -> 
                         .map_err(|source| LoadError::Engine { file: file.clone(), source: Box::new(source) })?;
                     text_model::model(manifest, Box::new(engine), fast_engine(manifest, files)?)
                 }
+                Input::Image(schema) => crate::images::load(manifest, schema, net),
                 Input::Table(_) | Input::StartLetters(_) => {
-                    Err(LoadError::Contradiction("an ONNX model takes tensors or texts".to_owned()))
+                    Err(LoadError::Contradiction("an ONNX model takes tensors, texts or pictures".to_owned()))
                 }
             }
         }

@@ -159,7 +159,7 @@ fn check_output(output: &Output, facts: &Facts) -> Result<(), LoadError> {
             Answers::Labels { classes, .. } => labels.len() == classes,
             Answers::Numbers => false,
         },
-        Output::Text { .. } | Output::Tensors { .. } => false,
+        Output::Text { .. } | Output::Tensors { .. } | Output::Image { .. } => false,
     };
     if fits {
         return match output {
@@ -255,7 +255,7 @@ impl<E: TableEngine> Serialize for RowAnswer<'_, E> {
             Output::Numbers { .. } => return serializer.collect_seq(engine.numbers(self.values)),
             Output::Label { labels } => labels,
             // Refused when the bundle was loaded.
-            Output::Text { .. } | Output::Tensors { .. } => return serializer.serialize_none(),
+            Output::Text { .. } | Output::Tensors { .. } | Output::Image { .. } => return serializer.serialize_none(),
         };
         let class = engine.class(self.values);
         let mut row = serializer.serialize_map(None)?;

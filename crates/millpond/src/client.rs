@@ -94,6 +94,8 @@ pub enum ResultBody {
         content_type: String,
         /// Bytes.
         size_bytes: u64,
+        /// Their SHA-256, in hexadecimal.
+        sha256: String,
     },
     /// In the job itself.
     Value {

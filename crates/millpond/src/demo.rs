@@ -9,14 +9,14 @@ use bytes::Bytes;
 use cloud::{GetOptions, PutOptions, StoreError};
 use comfy_table::{CellAlignment, Table};
 use indicatif::{ProgressBar, ProgressStyle};
-use job::JobId;
 use job::layout::{MirrorKeys, drop_key};
+use job::{JobId, Sha256};
 use ledger::Ledger;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::client::{Client, Job, ResultBody};
+use crate::client::{Client, ResultBody};
 use crate::config::ApiConfig;
 use crate::local::{Local, LocalConfig, any_port};
 
@@ -29,14 +29,18 @@ pub struct Args {
     /// The folder of sample inputs and their expected answers
     #[arg(long, value_name = "DIR", default_value = "samples")]
     samples: PathBuf,
+    /// The folder that pictures are written to
+    #[arg(long, value_name = "DIR", default_value = "millpond-demo")]
+    output: PathBuf,
 }
 
-/// A model, an input of its and the answer that it must give.
+/// A model, an input of its and the answer that it must give: JSON, or a picture that it must come near.
 struct Sample {
     model: &'static str,
     input: &'static str,
     expected: &'static str,
     /// How far each number of the answer may be off: 0 for trees, whose answers are the same bits everywhere.
+    /// Of a picture, the mean difference of its samples, which are from 0 to 255.
     tolerance: f64,
 }
 
@@ -51,7 +55,15 @@ const SAMPLES: &[Sample] = &[
     // Of a net ONNX Runtime's numbers, of text features scikit-learn's.
     sample("reviews", "reviews/reviews.json", "reviews/expected.json", 1e-5),
     sample("reviews", "reviews/fast.json", "reviews/expected_fast.json", 1e-6),
+    // ONNX Runtime's drawing of the pixels that Pillow decodes; decoders of JPEG differ a little.
+    sample("line-art", "line-art/grace-hopper.jpg", "line-art/expected.png", 1.0),
 ];
+
+/// A model's answer.
+enum Answer {
+    Json(Value),
+    Picture(Bytes),
+}
 
 /// The ways into the pipeline.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +74,17 @@ enum Way {
 }
 
 const WAYS: [(Way, &str); 3] = [(Way::Uploaded, "uploaded"), (Way::Inline, "inline"), (Way::Dropped, "dropped")];
+
+impl Sample {
+    fn is_picture(&self) -> bool {
+        self.expected.ends_with(".png")
+    }
+
+    /// The ways that its input can take: what is no JSON cannot come inline.
+    fn ways(&self) -> impl Iterator<Item = (Way, &'static str)> {
+        WAYS.into_iter().filter(|(way, _)| !(self.is_picture() && matches!(way, Way::Inline)))
+    }
+}
 
 /// No job of the demo takes longer, not even in a debug build on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -87,6 +110,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         client: Client::new(ApiConfig { endpoint: local.endpoints.api.clone(), api_key: None })?,
         ledger: local.ledger.clone(),
         samples: args.samples,
+        output: args.output,
     };
     let outcome = tokio::select! {
         outcome = demo.all() => outcome,
@@ -95,6 +119,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     local.stop().await?;
     let (table, wrong) = outcome?;
     println!("{table}");
+    for sample in SAMPLES.iter().filter(|sample| sample.is_picture()) {
+        println!("\nthe answer of {} is {}", sample.model, demo.picture_path(sample).display());
+    }
     if wrong > 0 {
         anyhow::bail!("{wrong} of the answers are not the expected ones");
     }
@@ -106,6 +133,7 @@ struct Demo {
     client: Client,
     ledger: Ledger,
     samples: PathBuf,
+    output: PathBuf,
 }
 
 /// How long each stage took.
@@ -127,7 +155,7 @@ impl Demo {
         }
         let mut wrong = 0;
         for sample in SAMPLES {
-            for (way, name) in WAYS {
+            for (way, name) in sample.ways() {
                 let bar =
                     ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {prefix} {msg}")?);
                 bar.set_prefix(format!("{} ({name})", sample.model));
@@ -137,9 +165,8 @@ impl Demo {
                     .await
                     .with_context(|| format!("the {name} job of {} did not end", sample.model))??;
                 bar.finish_and_clear();
-                let expected: Value = serde_json::from_slice(&self.read(sample.expected)?)
-                    .with_context(|| format!("{} is not JSON", sample.expected))?;
-                let right = infer::draft::within(&answer, &expected, sample.tolerance);
+                let (shown, fault) = self.judge(sample, &answer)?;
+                let right = fault.is_none();
                 wrong += usize::from(!right);
                 eprintln!("{} {} ({name}) {}", if right { "✓" } else { "✗" }, sample.model, job);
                 let outcome = self.ledger.outcome(job).await?.context("a finished job has an outcome")?;
@@ -154,8 +181,8 @@ impl Demo {
                 table.add_row([
                     sample.model.to_owned(),
                     name.to_owned(),
-                    shorten(&answer.to_string()),
-                    if right { "✓".to_owned() } else { format!("✗ expected {}", shorten(&expected.to_string())) },
+                    shown,
+                    fault.map_or_else(|| "✓".to_owned(), |fault| format!("✗ {fault}")),
                     ms(stages.accept),
                     ms(stages.upload),
                     ms(Some(queue)),
@@ -169,7 +196,7 @@ impl Demo {
         Ok((table, wrong))
     }
 
-    async fn one(&self, sample: &Sample, way: Way, bar: &ProgressBar) -> anyhow::Result<(JobId, Value, Stages)> {
+    async fn one(&self, sample: &Sample, way: Way, bar: &ProgressBar) -> anyhow::Result<(JobId, Answer, Stages)> {
         let path = self.samples.join(sample.input);
         let input = self.read(sample.input)?;
         let none = RawValue::from_string("{}".to_owned())?;
@@ -186,7 +213,7 @@ impl Demo {
                 let upload = job.upload.as_ref().context("the API named no place for the upload")?;
                 self.client.upload(upload, &path, &ProgressBar::hidden()).await?;
                 let upload = Some(start.elapsed() - accept);
-                let answer = self.finish(job.id, bar).await?;
+                let answer = self.finish(sample, job.id, bar).await?;
                 Ok((job.id, answer, Stages { accept: Some(accept), upload, total: start.elapsed() }))
             }
             Way::Inline => {
@@ -194,7 +221,7 @@ impl Demo {
                 let input = RawValue::from_string(String::from_utf8(input)?)?;
                 let job = self.client.create_inline(sample.model, &input, &none).await?;
                 let accept = start.elapsed();
-                let answer = self.finish(job.id, bar).await?;
+                let answer = self.finish(sample, job.id, bar).await?;
                 Ok((job.id, answer, Stages { accept: Some(accept), upload: None, total: start.elapsed() }))
             }
             Way::Dropped => {
@@ -206,17 +233,62 @@ impl Demo {
                 let upload = Some(start.elapsed());
                 let meta = self.ledger.inbox.head(&key).await?;
                 let id = JobId::for_dropped_file(self.ledger.inbox.bucket(), &key, &meta.etag, meta.last_modified);
-                let mirror = MirrorKeys::new(sample.model, &relative, "json").result;
+                let extension = if sample.is_picture() { "png" } else { "json" };
+                let mirror = MirrorKeys::new(sample.model, &relative, extension).result;
                 bar.set_message("waits for the answer to appear");
                 let answer = self.appears(&mirror).await?;
-                Ok((id, serde_json::from_slice(&answer)?, Stages { accept: None, upload, total: start.elapsed() }))
+                let answer = if sample.is_picture() {
+                    Answer::Picture(answer)
+                } else {
+                    Answer::Json(serde_json::from_slice(&answer)?)
+                };
+                Ok((id, answer, Stages { accept: None, upload, total: start.elapsed() }))
             }
         }
     }
 
-    async fn finish(&self, id: JobId, bar: &ProgressBar) -> anyhow::Result<Value> {
+    async fn finish(&self, sample: &Sample, id: JobId, bar: &ProgressBar) -> anyhow::Result<Answer> {
         let job = self.client.wait(id, None, |job| bar.set_message(job.state.as_str())).await?;
-        answer(&job)
+        match (&job.result, &job.error) {
+            (Some(ResultBody::Value { value }), _) => Ok(Answer::Json(value.clone())),
+            (Some(ResultBody::Object { url, sha256, .. }), _) => {
+                bar.set_message("fetches the answer");
+                let path = self.picture_path(sample);
+                let cannot = || format!("cannot write to {}", self.output.display());
+                std::fs::create_dir_all(&self.output).with_context(cannot)?;
+                self.client.download(url, &path).await?;
+                let picture = Bytes::from(std::fs::read(&path).with_context(cannot)?);
+                anyhow::ensure!(Sha256::of(&picture).to_string() == *sha256, "the answer does not match its SHA-256");
+                Ok(Answer::Picture(picture))
+            }
+            (None, Some(error)) => anyhow::bail!("the job {}: {error}", job.state),
+            (None, None) => anyhow::bail!("the job is {}", job.state),
+        }
+    }
+
+    /// Where the uploaded sample's picture is written.
+    fn picture_path(&self, sample: &Sample) -> PathBuf {
+        self.output.join(format!("{}.png", sample.model))
+    }
+
+    /// The answer in a few words, and what is wrong with it.
+    fn judge(&self, sample: &Sample, answer: &Answer) -> anyhow::Result<(String, Option<String>)> {
+        let expected = self.read(sample.expected)?;
+        match answer {
+            Answer::Json(answer) => {
+                let expected: Value =
+                    serde_json::from_slice(&expected).with_context(|| format!("{} is not JSON", sample.expected))?;
+                let right = infer::draft::within(answer, &expected, sample.tolerance);
+                let fault = (!right).then(|| format!("expected {}", shorten(&expected.to_string())));
+                Ok((shorten(&answer.to_string()), fault))
+            }
+            Answer::Picture(picture) => {
+                let difference = infer::picture_difference(picture, &expected).map_err(anyhow::Error::msg)?;
+                let fault = (difference > sample.tolerance)
+                    .then(|| format!("its samples are {difference:.1} of 255 off in the mean"));
+                Ok((format!("a picture of {} bytes", picture.len()), fault))
+            }
+        }
     }
 
     /// The object's body once it is there.
@@ -237,15 +309,6 @@ impl Demo {
             let hint = "run the demo in the repository's root, or name the folder with --samples";
             anyhow::Error::new(error).context(crate::failure::hint(message, hint))
         })
-    }
-}
-
-fn answer(job: &Job) -> anyhow::Result<Value> {
-    match (&job.result, &job.error) {
-        (Some(ResultBody::Value { value }), _) => Ok(value.clone()),
-        (Some(ResultBody::Object { .. }), _) => anyhow::bail!("the answer is larger than a sample's should be"),
-        (None, Some(error)) => anyhow::bail!("the job {}: {error}", job.state),
-        (None, None) => anyhow::bail!("the job is {}", job.state),
     }
 }
 

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use bundle::manifest::Input;
 use comfy_table::Table;
-use infer::draft::{Choices, DraftError, Task};
+use infer::draft::{Choices, DraftError, Pixels, Task};
 use job::{ModelName, Version};
 use registry::{Published, Registry};
 use serde_json::json;
@@ -94,6 +94,10 @@ pub struct AddArgs {
     /// image-classification, text-classification, or tensors (any ONNX net)
     #[arg(long)]
     task: Option<Task>,
+    /// How samples of pictures become a net's numbers, as it was trained: 0..1, 0..255, -1..1, or imagenet (0..1, less
+    /// ImageNet's mean, divided by its standard deviation)
+    #[arg(long, allow_hyphen_values = true, value_name = "RANGE")]
+    pixels: Option<Pixels>,
     /// The `tokenizer.json` of a net that takes texts
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
@@ -223,6 +227,7 @@ async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
         task: args.task,
         alphabet: args.alphabet.map(file_or_text).transpose()?,
         categories: args.categories,
+        pixels: args.pixels,
         tokenizer: args.tokenizer.map(read).transpose()?,
     };
     let refused = |error: DraftError| match &error {
@@ -247,10 +252,13 @@ async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
         }
         Input::Tensors(schema) => format!("{} tensors", schema.inputs.len()),
         Input::Texts(schema) => format!("up to {} texts", schema.max_texts),
+        Input::Image(schema) => format!("pictures of at most {} pixels", schema.max_pixels),
     };
     println!("added {name} {version} to {}: {takes}", dir.display());
-    let example = &manifest.goldens[0];
-    println!("it takes {}\nand answers {}", example.input, example.output);
+    match manifest.goldens.first() {
+        Some(example) => println!("it takes {}\nand answers {}", example.input, example.output),
+        None => println!("it takes JPEG, PNG or WebP: `millpond submit photo.jpg --model {name} --wait`"),
+    }
     println!("a running `millpond up --models {}` serves it within seconds", dir.display());
     Ok(ExitCode::SUCCESS)
 }

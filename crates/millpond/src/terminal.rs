@@ -65,7 +65,7 @@ pub async fn print_result(client: &Client, job: &Job, output: Option<PathBuf>, j
             None if !json => println!("{value}"),
             None => {}
         },
-        (Some(ResultBody::Object { url, content_type, size_bytes }), _) => match output {
+        (Some(ResultBody::Object { url, content_type, size_bytes, .. }), _) => match output {
             Some(path) => {
                 client.download(url, &path).await?;
             }

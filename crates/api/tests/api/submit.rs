@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use job::{Input, State};
 
-use crate::support::{ROW, World, inline_result};
+use crate::support::{ROW, World, inline_result, publish};
 
 #[tokio::test(start_paused = true)]
 async fn an_inline_job_is_queued_at_once() {
@@ -32,6 +32,35 @@ async fn an_upload_is_presigned() {
     let ticket = world.ticket(answer.id()).await;
     insta::assert_snapshot!("upload_ticket", serde_json::to_string_pretty(&ticket).unwrap());
     assert_eq!(world.sent(), 0, "its event is its message");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pictures_are_uploaded() {
+    let world = World::new();
+    publish(world.models.path(), "drawing", "1", "");
+    let path = world.models.path().join("drawing/1/model.toml");
+    let manifest = std::fs::read_to_string(&path).unwrap();
+    let pictures = ["input = { kind = \"image\" }", "output = { kind = \"image\", description = \"A drawing.\" }"];
+    let lines = manifest.lines().map(|line| match line {
+        line if line.starts_with("input =") => pictures[0],
+        line if line.starts_with("output =") => pictures[1],
+        line => line,
+    });
+    std::fs::write(&path, lines.collect::<Vec<_>>().join("\n")).unwrap();
+
+    let inline = world.post("/jobs", r#"{"model":"drawing","input":"iVBORw0KGgo="}"#, &[]).await;
+    insta::assert_snapshot!("an_inline_picture", inline);
+    let upload = |content_type: &str| {
+        format!(
+            r#"{{"model":"drawing","upload":{{"filename":"cat","content_type":"{content_type}","size_bytes":1000}}}}"#
+        )
+    };
+    let wrong = world.post("/jobs", upload("image/heic"), &[]).await;
+    insta::assert_snapshot!("an_upload_of_another_kind", wrong);
+    for good in ["image/jpeg", "application/octet-stream"] {
+        assert_eq!(world.post("/jobs", upload(good), &[]).await.status, StatusCode::CREATED, "{good}");
+    }
+    insta::assert_snapshot!("a_model_of_pictures", world.get("/models/drawing").await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use bundle::{Datatype, Dim, Port};
 
-use super::{Choices, DraftError, Drafted, Task, tensors, texts};
+use super::{Choices, DraftError, Drafted, Task, images, tensors, texts};
 use crate::onnx::Net;
 
 pub(super) fn draft(file: &str, bytes: &[u8], choices: &Choices) -> Result<Drafted, DraftError> {
@@ -10,9 +10,8 @@ pub(super) fn draft(file: &str, bytes: &[u8], choices: &Choices) -> Result<Draft
     match choices.task.map_or_else(|| tell(&net, choices), Ok)? {
         Task::Tensors => tensors::draft(file, &net, choices),
         Task::TextClassification => texts::of_net(file, net, choices),
-        task @ (Task::ImageToImage | Task::ImageClassification) => {
-            Err(DraftError::Unsaid(format!("the task {task} is not served yet; name another with --task tensors")))
-        }
+        Task::ImageToImage => images::to_image(file, &net, choices),
+        Task::ImageClassification => images::classification(file, &net, choices),
         Task::Names => {
             Err(DraftError::Contradiction("the task names is for a character RNN's weights, not for ONNX".to_owned()))
         }

@@ -11,7 +11,8 @@ use crate::onnx::Net;
 const MAX_INPUT_BYTES: u64 = 256 << 20;
 
 pub(super) fn draft(file: &str, net: &Net, choices: &Choices) -> Result<Drafted, DraftError> {
-    choices.refuse_for("a model of tensors", &["labels", "features", "alphabet", "categories", "tokenizer"])?;
+    choices
+        .refuse_for("a model of tensors", &["labels", "features", "alphabet", "categories", "tokenizer", "pixels"])?;
     let schema = TensorsSchema { inputs: net.inputs().to_vec(), max_elements: TensorsSchema::DEFAULT_MAX_ELEMENTS };
     let input = json!({"inputs": example(net)}).to_string();
     let mut manifest = choices.manifest(
