@@ -371,10 +371,16 @@ fn check_type(bytes: &[u8], depth: usize, counted: &mut Counted<'_>) -> Result<(
             1 => {
                 for field in Fields(value.bytes()?) {
                     if let (2, shape) = field? {
+                        let mut fixed = Vec::new();
                         for dim in Fields(shape.bytes()?) {
                             counted.part()?;
-                            check_strings(dim?.1.bytes()?, &[2])?;
+                            let dim = dim?.1;
+                            check_strings(dim.bytes()?, &[2])?;
+                            if let Dim::Fixed(size) = read_dim(dim)? {
+                                fixed.push(size as u64);
+                            }
                         }
+                        growth::check_declared(fixed.into_iter())?;
                     }
                 }
             }
@@ -471,18 +477,17 @@ fn read_tensor_type(side: &str, name: &str, bytes: &[u8]) -> Result<Port, NetErr
 }
 
 fn read_dim(value: Value<'_>) -> Result<Dim, NetError> {
-    let mut dim = Dim::Named(Dim::ANY.to_owned());
+    let (mut fixed, mut named) = (None, Dim::ANY);
     for field in Fields(value.bytes()?) {
         match field? {
             // A negative size stands for any.
-            (1, size) => {
-                if let Ok(size) = i64::try_from(size.number()?) {
-                    dim = Dim::Fixed(usize::try_from(size).map_err(|_| Malformed)?);
-                }
-            }
-            (2, name) if !name.text()?.is_empty() => dim = Dim::Named(name.text()?.to_owned()),
+            (1, size) => fixed = i64::try_from(size.number()?).ok(),
+            (2, name) if !name.text()?.is_empty() => named = name.text()?,
             _ => {}
         }
     }
-    Ok(dim)
+    Ok(match fixed {
+        Some(size) => Dim::Fixed(usize::try_from(size).map_err(|_| Malformed)?),
+        None => Dim::Named(named.to_owned()),
+    })
 }

@@ -1,8 +1,9 @@
 //! Which sizes the file itself sets: an engine computes what follows from constants alone while it loads the file, so that a few bytes could ask
 //! for all of the memory there.
 //!
-//! Seen are numbers of the file that go straight into an operator that makes tensors of the size that it is told, and the padding and
-//! strides of convolutions. Constants that other constants are computed into are not followed.
+//! Seen are numbers of the file that go into an operator that makes tensors of the size that it is told, straight or put together from
+//! others; sizes that a file declares; and the padding and strides of convolutions. What other operators make of constants, step by step, is
+//! not followed.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,6 +18,9 @@ const MAX_STEP: i64 = 1 << 13;
 
 /// The most elements of all tensors together that are made while the file is loaded. Some copies of 16 MB are within what a file may take.
 const MAX_AT_LOAD: f64 = (1 << 22) as f64;
+
+/// The most elements of a tensor whose sizes the file declares.
+const MAX_DECLARED: u64 = 1 << 26;
 
 /// What has been seen of a file.
 #[derive(Default)]
@@ -52,23 +56,52 @@ impl<'a> Growth<'a> {
         let at_load = inputs.iter().all(|input| input.is_empty() || self.constant.contains(input));
         if at_load {
             self.constant.extend(outputs);
+            if let (Some(numbers), Some(output)) = (self.computed(operator, inputs), outputs.first()) {
+                self.numbers.insert(output, numbers);
+            }
         }
         let telling: &[usize] = match operator {
             "ConstantOfShape" => &[0],
-            "Expand" | "Tile" | "Pad" | "OneHot" | "Upsample" | "Split" => &[1],
+            // A reshaped tensor grows no larger, but engines believe the sizes before they see that.
+            "Expand" | "Tile" | "Pad" | "OneHot" | "Upsample" | "Reshape" => &[1],
             "Resize" => &[2, 3],
             "Range" => &[0, 1],
             _ => &[],
         };
+        let at_load = at_load && operator != "Reshape";
         let names = telling.iter().filter_map(|at| inputs.get(*at));
         self.told.extend(names.filter(|name| !name.is_empty()).map(|name| Told { operator, name, at_load }));
+    }
+
+    /// What an operator that exporters leave between a size and its use makes of constants.
+    fn computed(&self, operator: &str, inputs: &[&str]) -> Option<Vec<f64>> {
+        let parts: Option<Vec<&Vec<f64>>> = inputs.iter().map(|input| self.numbers.get(input)).collect();
+        match operator {
+            "Identity" | "Cast" | "Unsqueeze" | "Squeeze" | "Reshape" => self.numbers.get(inputs.first()?).cloned(),
+            "Concat" => parts.map(|parts| parts.into_iter().flatten().copied().collect()),
+            "Mul" => match &parts?[..] {
+                [a, b] if b.len() == 1 => Some(a.iter().map(|a| a * b[0]).collect()),
+                [a, b] if a.len() == 1 => Some(b.iter().map(|b| a[0] * b).collect()),
+                [a, b] if a.len() == b.len() => Some(a.iter().zip(*b).map(|(a, b)| a * b).collect()),
+                _ => None,
+            },
+            _ => None,
+        }
+        .filter(|numbers: &Vec<f64>| numbers.len() <= MAX_NUMBERS)
     }
 
     /// Refuses sizes that no tensor can have here.
     pub(super) fn check(&self) -> Result<(), NetError> {
         let mut left = MAX_AT_LOAD;
         for Told { operator, name, at_load } in &self.told {
-            let Some(numbers) = self.numbers.get(name) else { continue };
+            let Some(numbers) = self.numbers.get(name) else {
+                if *at_load {
+                    return Err(NetError::Unsupported(format!(
+                        "the operator {operator} with a size that it computes from constants; fold constants when you export it"
+                    )));
+                }
+                continue;
+            };
             let elements = match *operator {
                 "Range" => numbers.iter().copied().fold(0.0, |most, number| number.abs().max(most)),
                 _ => numbers.iter().map(|number| number.abs().max(1.0)).product(),
@@ -84,6 +117,17 @@ impl<'a> Growth<'a> {
         }
         Ok(())
     }
+}
+
+/// Refuses a value that the file declares larger than any can be. Engines take such sizes for known. `dims` are those that are fixed.
+pub(super) fn check_declared(dims: impl Iterator<Item = u64>) -> Result<(), NetError> {
+    let elements = dims.fold(1, u64::saturating_mul);
+    if elements > MAX_DECLARED {
+        return Err(NetError::TooLarge(format!(
+            "it declares a tensor of {elements} elements; {MAX_DECLARED} are the most"
+        )));
+    }
+    Ok(())
 }
 
 /// Refuses a convolution's or a pooling's attribute beyond all measure. `ints` are the attribute's own.

@@ -34,7 +34,8 @@ impl Engine {
     pub(super) fn read(bytes: &[u8], facts: &Facts) -> Result<Self, NetError> {
         // Packing the weights beforehand made runs up to a tenth faster, and keeps them in memory twice.
         let load = || ModelOptions::with_all_ops().load(bytes.to_vec());
-        let model = caught(|| pool().run(load)).ok_or_else(|| NetError::Load(PANICKED.to_owned()))?;
+        // What it computes from constants, it computes on threads that the whole process shares.
+        let model = caught(load).ok_or_else(|| NetError::Load(PANICKED.to_owned()))?;
         let model = model.map_err(|error| NetError::Load(short(&error)))?;
         let find = |ports: &[Port]| -> Result<Vec<NodeId>, NetError> {
             let node = |port: &Port| model.node_id(&port.name).map_err(|error| NetError::Load(short(&error)));

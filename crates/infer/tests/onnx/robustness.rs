@@ -107,6 +107,23 @@ fn crafted_files_are_refused_with_a_reason() {
         ("types 10,000 deep", deep_type),
         ("a loop", looping),
         ("a constant of 16 Tbyte", constant(1 << 21)),
+        ("an input that no one can send", model(&[port(11, "x", F32, &[1 << 40]), port(12, "y", F32, &[])])),
+        (
+            "a size computed from constants",
+            relu(&[
+                integers("a", &[1 << 20, 1]),
+                node("ReduceMax", &["a"], &["b"], &[]),
+                node("ConstantOfShape", &["b"], &["c"], &[]),
+            ]),
+        ),
+        (
+            "a size put together from constants",
+            relu(&[
+                integers("a", &[1 << 20]),
+                node("Concat", &["a", "a"], &["b"], &[attribute("axis", number(3, 0), 2)]),
+                node("ConstantOfShape", &["b"], &["c"], &[]),
+            ]),
+        ),
         ("texts", text_input),
         ("100,000 nodes that write one value", many),
     ];
