@@ -69,6 +69,8 @@ def thresholds(booster: xgboost.Booster, columns: int, path: pathlib.Path) -> li
     model = json.loads(path.read_text())["learner"]["gradient_booster"]
     path.unlink()
     cuts: list[list[int]] = [[] for _ in range(columns)]
+    if model["name"] == "gblinear":
+        return cuts
     for tree in model.get("gbtree", model)["model"]["trees"]:
         for left, column, value, kind in zip(
             tree["left_children"], tree["split_indices"], tree["split_conditions"], tree["split_type"]
@@ -126,6 +128,13 @@ MODELS = [
     ("quantiles", {"objective": "reg:quantileerror", "quantile_alpha": [0.1, 0.5, 0.9], "max_depth": 3}, 8),
     ("targets", {"objective": "reg:squarederror", "max_depth": 4}, 8),
     ("map", {"objective": "rank:map", "max_depth": 3}, 12),
+    ("vectors", {"objective": "reg:squarederror", "multi_strategy": "multi_output_tree", "tree_method": "hist", "max_depth": 4}, 8),
+    ("vectors_softprob", {"objective": "multi:softprob", "num_class": 3, "multi_strategy": "multi_output_tree", "tree_method": "hist", "max_depth": 3}, 8),
+    ("vectors_forest", {"objective": "multi:softmax", "num_class": 4, "multi_strategy": "multi_output_tree", "tree_method": "hist", "max_depth": 3, "num_parallel_tree": 2, "subsample": 0.7}, 4),
+    ("aft", {"objective": "survival:aft", "max_depth": 4, "base_score": 1.7}, 12),
+    ("linear", {"objective": "reg:squarederror", "booster": "gblinear", "lambda": 0.1}, 10),
+    ("linear_logistic", {"objective": "binary:logistic", "booster": "gblinear", "updater": "coord_descent"}, 10),
+    ("linear_softprob", {"objective": "multi:softprob", "num_class": 3, "booster": "gblinear"}, 10),
 ])
 
 # What an old XGBoost adds is its format, so fewer models will do.
@@ -151,10 +160,13 @@ def dataset(name: str, parameters: dict, x: np.ndarray, signal: np.ndarray, cate
         label = np.floor(np.exp(signal / 2))
     elif objective in ("reg:gamma", "reg:tweedie", "reg:squaredlogerror", "survival:cox"):
         label = np.exp(signal / 2)
-    if name == "targets":
+    if name in ("targets", "vectors"):
         label = np.stack([signal, signal**2, -signal], axis=1)
     types = ["c" if count else "float" for count in categories]
     data = xgboost.DMatrix(x, label=label, feature_types=types, enable_categorical=True, nthread=1)
+    if objective == "survival:aft":
+        data.set_float_info("label_lower_bound", np.exp(signal / 2))
+        data.set_float_info("label_upper_bound", np.exp(signal / 2) + np.where(signal > 0.5, np.inf, 0.1))
     if objective.startswith("rank:"):
         data.set_group([50] * (len(x) // 50))
     return data
@@ -196,7 +208,7 @@ def main() -> None:
         matrix = xgboost.DMatrix(rows, feature_types=types, enable_categorical=True, nthread=1)
         span = {"iteration_range": (0, booster.best_iteration + 1)} if name == "early_stopped" else {}
         predictions = np.ascontiguousarray(booster.predict(matrix, **span), dtype="<f4")
-        if not any(categories):
+        if not any(categories) and parameters.get("booster") != "gblinear":
             in_place = np.ascontiguousarray(booster.inplace_predict(rows, **span), dtype="<f4")
             if in_place.tobytes() != predictions.tobytes():
                 different = np.count_nonzero(in_place.view(np.uint32) != predictions.view(np.uint32))

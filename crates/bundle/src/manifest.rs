@@ -97,10 +97,14 @@ impl Engine {
 pub enum ModelFormat {
     /// XGBoost's own model file, JSON or UBJSON (`Booster.save_model`); the file itself tells which.
     Xgboost,
+    /// XGBoost's JSON dump (`Booster.dump_model`) inside a JSON object that says what a dump leaves out.
+    XgboostDump,
     /// Trees of a scikit-learn estimator as `models/train/export_sklearn.py` writes them.
     SklearnTrees,
     /// LightGBM's own text model (`Booster.save_model`).
     Lightgbm,
+    /// Trees in an ONNX file (`TreeEnsembleRegressor`, `TreeEnsembleClassifier`), as converters write them.
+    OnnxTrees,
     /// A character RNN's weights as safetensors: the network of the PyTorch tutorial that generates names.
     CharRnn,
     /// A net as ONNX.

@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use crate::engine::{Engine, ReadError, file_name, recognise};
 use crate::model::{Control, LoadError, RunError};
 use crate::table_model::{Answers, Facts, PROBABILITIES};
+use crate::xgboost::dump;
 use crate::{char_rnn, torch};
 
 /// What a person says about a model beside its file.
@@ -45,6 +46,10 @@ pub struct Choices {
     pub pixels: Option<Pixels>,
     /// A net's `tokenizer.json`, which makes texts the numbers that it takes.
     pub tokenizer: Option<Vec<u8>>,
+    /// What an XGBoost model was trained for, where its file is a dump.
+    pub objective: Option<String>,
+    /// Where its sums start, in the space of its answers: one number, or one for each class, separated by commas.
+    pub base_score: Option<String>,
 }
 
 impl Choices {
@@ -82,6 +87,8 @@ impl Choices {
             "categories" => self.categories.is_some(),
             "tokenizer" => self.tokenizer.is_some(),
             "pixels" => self.pixels.is_some(),
+            "objective" => self.objective.is_some(),
+            "base-score" => self.base_score.is_some(),
             _ => false,
         };
         match flags.iter().find(given) {
@@ -164,6 +171,12 @@ pub enum DraftError {
 
 const TASK_UNSAID: &str = "the file holds a network's weights, but not what it does; say so with --task names";
 
+const DUMP_UNSAID: &str = "an XGBoost dump holds trees alone; say with --objective reg:squarederror, for one, what it was trained for, and \
+     with --base-score 0.5 where its sums start (`booster.save_config()` has both)";
+
+const DUMP_LABELS_UNSAID: &str =
+    "an XGBoost dump does not say how many classes there are; name them with --labels a,b,...";
+
 /// The file as a bundle keeps it, and its name there: what is not plain data is turned into what is.
 pub fn prepare<'a>(bytes: &'a [u8], choices: &Choices) -> Result<(&'static str, Cow<'a, [u8]>), DraftError> {
     if torch::recognises(bytes) {
@@ -174,7 +187,28 @@ pub fn prepare<'a>(bytes: &'a [u8], choices: &Choices) -> Result<(&'static str, 
         let weights = char_rnn::to_safetensors(&tensors).map_err(|error| DraftError::Load(Box::new(error)))?;
         return Ok(("model.safetensors", weights.into()));
     }
+    if dump::is_dump(bytes) {
+        return Ok(("model.json", complete_dump(bytes, choices)?.into()));
+    }
+    if choices.objective.is_some() || choices.base_score.is_some() {
+        let fault = "only an XGBoost dump needs --objective and --base-score; leave them out";
+        return Err(DraftError::Contradiction(fault.to_owned()));
+    }
     Ok((file_name(bytes), bytes.into()))
+}
+
+/// A dump with what was said beside it.
+fn complete_dump(bytes: &[u8], choices: &Choices) -> Result<Vec<u8>, DraftError> {
+    let (Some(objective), Some(base_score)) = (&choices.objective, &choices.base_score) else {
+        return Err(DraftError::Unsaid(DUMP_UNSAID.to_owned()));
+    };
+    let num_class = match (objective.starts_with("multi:"), &choices.labels) {
+        (true, Some(labels)) => labels.len(),
+        (true, None) => return Err(DraftError::Unsaid(DUMP_LABELS_UNSAID.to_owned())),
+        (false, _) => 0,
+    };
+    let beside = dump::Beside { objective, base_score, num_class, features: choices.features.as_deref() };
+    dump::complete(bytes, &beside).map_err(|error| DraftError::Load(Box::new(error)))
 }
 
 /// What a tokenizer's file is called in a bundle.
@@ -208,9 +242,14 @@ pub fn draft(file: &str, bytes: &[u8], choices: &Choices) -> Result<Manifest, Dr
         }
         (ModelFormat::CharRnn, Some(Task::Names)) => names::draft(file, bytes, choices)?,
         (ModelFormat::CharRnn, _) => return Err(DraftError::Unsaid(TASK_UNSAID.to_owned())),
-        (format @ (ModelFormat::Xgboost | ModelFormat::SklearnTrees | ModelFormat::Lightgbm), _) => {
-            trees(format, file, bytes, choices)?
-        }
+        (
+            format @ (ModelFormat::Xgboost
+            | ModelFormat::XgboostDump
+            | ModelFormat::SklearnTrees
+            | ModelFormat::Lightgbm
+            | ModelFormat::OnnxTrees),
+            _,
+        ) => trees(format, file, bytes, choices)?,
     };
     let files: HashMap<String, &[u8]> =
         choices.files().into_iter().chain([(file, bytes)]).map(|(name, bytes)| (name.to_owned(), bytes)).collect();

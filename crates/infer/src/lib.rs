@@ -5,6 +5,7 @@
 //! - [`xgboost`] reads XGBoost's native model files, JSON and UBJ, and predicts with XGBoost's own arithmetic, bit for bit.
 //! - [`sklearn`] reads scikit-learn's forests and boosted trees, exported as JSON, and predicts as scikit-learn does.
 //! - [`lightgbm`] reads LightGBM's text models and predicts with LightGBM's own arithmetic.
+//! - [`onnx_trees`] reads trees in ONNX files, as converters write them, and predicts as ONNX Runtime does.
 //! - [`trees`] is the engine under them all: forests of decision trees walked over order-preserving integer keys.
 //! - [`tfidf`] makes scikit-learn's text features and runs its linear classifiers on them.
 //! - [`char_rnn`] writes names letter by letter, as the PyTorch tutorial's network does; [`torch`] reads such a network's weights
@@ -20,12 +21,15 @@ mod engine;
 mod images;
 pub mod lightgbm;
 mod load;
+mod load_error;
 pub mod math;
 pub mod model;
 pub mod onnx;
+pub mod onnx_trees;
 pub mod picture;
 pub mod random;
 pub mod sklearn;
+mod source;
 mod table_model;
 mod tensors;
 mod text_model;

@@ -11,40 +11,11 @@ mod objective;
 use bundle::{ModelFormat, Precision};
 
 use crate::table_model::{Answers, Facts, TableEngine};
-use crate::trees::{Forest, PredictError, TreeError};
+use crate::trees::{Forest, PredictError};
 use objective::Objective;
 
+pub use crate::load_error::LoadError;
 pub use file::is_model;
-
-/// Why a model file was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LoadError {
-    /// A line is malformed.
-    #[error("line {line} is malformed: {problem}")]
-    Line {
-        /// Its number, from 1.
-        line: usize,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// Something every model has isn't there.
-    #[error("the model has no {0}")]
-    Missing(&'static str),
-    /// Its parts contradict each other.
-    #[error("invalid model: {0}")]
-    Invalid(String),
-    /// A valid model that this engine can't predict with.
-    #[error("{0} is not supported")]
-    Unsupported(String),
-    /// A tree is malformed.
-    #[error("tree {tree} is malformed")]
-    Tree {
-        /// Its place in the model.
-        tree: usize,
-        /// What is wrong with it.
-        source: TreeError,
-    },
-}
 
 /// A model ready to predict.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,8 +75,7 @@ impl Reading {
 ///
 /// # Errors
 ///
-/// [`LoadError`]. Whatever the bytes are, nothing panics, and memory stays within a multiple of their number: about 8, or 25 where they
-/// are mostly sets of categories.
+/// [`LoadError`]. Whatever the bytes are, nothing panics, and memory stays within four times their number and 64 MB.
 pub fn load(bytes: &[u8]) -> Result<LightGbmModel, LoadError> {
     file::read(bytes)
 }

@@ -17,7 +17,11 @@ pub fn load<B: AsRef<[u8]>>(manifest: &Manifest, files: &HashMap<String, B>) -> 
     let file = &manifest.engine.file;
     let bytes = bytes_of(file, files)?;
     match manifest.engine.format {
-        format @ (ModelFormat::Xgboost | ModelFormat::SklearnTrees | ModelFormat::Lightgbm) => {
+        format @ (ModelFormat::Xgboost
+        | ModelFormat::XgboostDump
+        | ModelFormat::SklearnTrees
+        | ModelFormat::Lightgbm
+        | ModelFormat::OnnxTrees) => {
             let read = Engine::read(format, bytes);
             let engine = read.map_err(|source| LoadError::Engine { file: file.clone(), source })?;
             engine.into_model(manifest, bytes.len())

@@ -22,28 +22,10 @@ use file::{Estimator, Link};
 
 use crate::math;
 use crate::table_model::{Answers, Facts, TableEngine};
-use crate::trees::{Forest, PredictError, Scalar, TreeError};
+use crate::trees::{Forest, PredictError, Scalar};
 
+pub use crate::load_error::LoadError;
 pub use file::is_model;
-
-/// Why a model file was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// It isn't the JSON that the exporter writes.
-    #[error("malformed: {0}")]
-    Form(String),
-    /// Its parts contradict each other, or go beyond what any estimator has.
-    #[error("invalid model: {0}")]
-    Invalid(String),
-    /// A tree is malformed.
-    #[error("tree {tree} is malformed")]
-    Tree {
-        /// Its place in the model.
-        tree: usize,
-        /// What is wrong with it.
-        source: TreeError,
-    },
-}
 
 /// A model, by the floats that its splits compare.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,12 +59,12 @@ pub struct SklearnModel<X: Scalar> {
 ///
 /// # Errors
 ///
-/// [`LoadError`]. Whatever the bytes are, nothing panics, and memory stays within a small multiple of their number.
+/// [`LoadError`]. Whatever the bytes are, nothing panics, and memory stays within four times their number and 64 MB.
 pub fn load(bytes: &[u8]) -> Result<AnyModel, LoadError> {
     let raw = file::RawModel::read(bytes)?;
     match raw.estimator.precision() {
-        Precision::Single => SklearnModel::new(raw).map(AnyModel::Single),
-        Precision::Double => SklearnModel::new(raw).map(AnyModel::Double),
+        Precision::Single => SklearnModel::new(raw, bytes).map(AnyModel::Single),
+        Precision::Double => SklearnModel::new(raw, bytes).map(AnyModel::Double),
     }
 }
 

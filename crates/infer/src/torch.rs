@@ -51,7 +51,7 @@ const ZIP: &[u8] = b"PK\x03\x04";
 const VERSION: i64 = 1001;
 
 /// A state dict's pickles hold names and shapes; no sensible one comes near.
-const MAX_PICKLE_BYTES: usize = 1 << 20;
+const MAX_PICKLE_BYTES: usize = 1 << 18;
 
 /// A convolution's weights have five at most. Without a limit, many views of one long shape would be as many copies of it.
 const MAX_DIMENSIONS: usize = 8;

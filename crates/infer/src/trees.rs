@@ -30,6 +30,9 @@ const BLOCK_KEYS: usize = 32 * 1024;
 /// Up to here, rows are faster one by one than as a batch with idle lanes.
 const FEW_ROWS: usize = 4;
 
+/// The most features that a model of tables may have: bounds what names and a row take. Rows of JSON name each of their values.
+pub const MAX_FEATURES: usize = 1 << 16;
+
 /// Why [`Forest::predict`] gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PredictError {
@@ -55,11 +58,13 @@ enum Column {
     MissingLow(usize),
     /// A feature's key; missing is above everything.
     MissingHigh(usize),
+    /// Highest, for right, if the feature has this key, and lowest if it has another.
+    Equal { feature: usize, key: i64, missing_left: bool },
     /// Lowest for left and highest for right, by membership in a set of categories.
     Categories {
         feature: usize,
         /// In ascending order.
-        set: Vec<u32>,
+        set: Box<[u32]>,
         missing_left: bool,
     },
 }
@@ -75,6 +80,11 @@ impl Column {
             Self::MissingHigh(feature) => {
                 let value = row[*feature];
                 if value.is_nan() { X::HIGHEST } else { value.key() }
+            }
+            Self::Equal { feature, key, missing_left } => {
+                let value = row[*feature];
+                let left = if value.is_nan() { *missing_left } else { value.key().into() != *key };
+                if left { X::LOWEST } else { X::HIGHEST }
             }
             Self::Categories { feature, set, missing_left } => {
                 let value = row[*feature];

@@ -1,59 +1,31 @@
 //! XGBoost's native models, JSON and UBJ, predicting with XGBoost's own arithmetic: the same bits as its CPU predictor.
 //!
-//! Read are the boosters gbtree and DART as XGBoost 1.0 to 3.x save them, with splits on numbers and (since 1.7) on categories, any number
-//! of classes or targets, parallel trees, and every objective that [`LoadError::Unsupported`] doesn't name: not gblinear, and no trees with
-//! a vector in each leaf.
+//! Read are the boosters gbtree, DART and gblinear as XGBoost 1.0 to 3.x save them, with splits on numbers and (since 1.7) on
+//! categories, any number of classes or targets, parallel trees, trees with a vector in each leaf (as 3.2 saves them), and every objective
+//! that [`LoadError::Unsupported`] doesn't name.
 //!
 //! A model that was stopped early predicts up to its `best_iteration`, if the file has that attribute. That is what XGBoost's
 //! scikit-learn classes answer; its bare `Booster` uses all trees.
 
-mod json;
+pub mod dump;
+mod linear;
 mod model;
 mod objective;
-mod source;
-mod ubj;
+
+use std::sync::Arc;
 
 use bundle::{ModelFormat, Precision};
-use model::{RawModel, RawTree};
+use dump::Dump;
+use linear::Linear;
+use model::{RawModel, each_tree};
 use objective::Transform;
 
+use crate::source::{Json, Source, Ubj, forest_bytes};
 use crate::table_model::{Answers, Facts, TableEngine};
-use crate::trees::{Builder, Forest, PredictError, TreeError};
+use crate::torch::short;
+use crate::trees::{Builder, Forest, MAX_FEATURES, PredictError};
 
-/// Why a model file was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LoadError {
-    /// Neither of the formats: a model in the binary format before 1.0, for one, or a pickle.
-    #[error("not an XGBoost model in JSON or UBJ (`save_model` with a name that ends in .json or .ubj writes one)")]
-    NotAModel,
-    /// The bytes are not well-formed.
-    #[error("malformed {format} at byte {at}: {problem}")]
-    Syntax {
-        /// "JSON" or "UBJ".
-        format: &'static str,
-        /// Offset into the file.
-        at: usize,
-        /// What is wrong there.
-        problem: &'static str,
-    },
-    /// Something every model has isn't there.
-    #[error("the model has no {0}")]
-    Missing(&'static str),
-    /// A parameter or an array makes no sense.
-    #[error("invalid model: {0}")]
-    Invalid(String),
-    /// A valid model that this engine can't predict with.
-    #[error("{0} is not supported")]
-    Unsupported(String),
-    /// A tree is malformed.
-    #[error("tree {tree} is malformed")]
-    Tree {
-        /// Its place in the model.
-        tree: usize,
-        /// What is wrong with it.
-        source: TreeError,
-    },
-}
+pub use crate::load_error::LoadError;
 
 /// A model ready to predict.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +43,14 @@ pub struct XgbModel {
     /// The XGBoost that saved it: major, minor, patch.
     pub version: [i64; 3],
     transform: Transform,
-    forest: Forest,
+    booster: Booster,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Booster {
+    Trees(Forest),
+    Linear(Linear),
+    Dump(Arc<Dump>),
 }
 
 /// Margins a row may have: bounds what a row's answer takes.
@@ -81,31 +60,42 @@ const MAX_OUTPUTS: usize = 1 << 16;
 ///
 /// # Errors
 ///
-/// [`LoadError`]. Whatever the bytes are, nothing panics, and memory stays within a small multiple of their number.
+/// [`LoadError`]. Whatever the bytes are, nothing panics, and memory stays within four times their number and 64 MB.
 pub fn load(bytes: &[u8]) -> Result<XgbModel, LoadError> {
     let text = bytes.trim_ascii_start();
-    let raw = match (bytes, text) {
+    match (bytes, text) {
         // In UBJ an object goes on with the first key's length, with its own type or count, or with its end.
         ([b'{', b'i' | b'U' | b'I' | b'l' | b'L' | b'$' | b'#' | b'N', ..], _) => {
-            RawModel::read(&mut ubj::Ubj::new(bytes))?
+            XgbModel::read(bytes, || Ubj::new(bytes))
         }
-        (_, [b'{', ..]) => RawModel::read(&mut json::Json::new(bytes))?,
-        _ => return Err(LoadError::NotAModel),
-    };
-    XgbModel::new(raw)
+        (_, [b'{', ..]) => XgbModel::read(bytes, || Json::new(bytes)),
+        _ => Err(LoadError::NotAModel),
+    }
 }
 
 impl XgbModel {
     /// How many values a row's answer has: one, or one for each class or target. `multi:softmax` answers the class's number.
     #[must_use]
     pub fn outputs_per_row(&self) -> usize {
-        self.transform.outputs(self.forest.outputs())
+        self.transform.outputs(self.margins_per_row())
+    }
+
+    fn margins_per_row(&self) -> usize {
+        match &self.booster {
+            Booster::Trees(forest) => forest.outputs(),
+            Booster::Linear(linear) => linear.outputs(),
+            Booster::Dump(dump) => dump.outputs(),
+        }
     }
 
     /// How many trees a prediction walks.
     #[must_use]
     pub fn num_trees(&self) -> usize {
-        self.forest.trees()
+        match &self.booster {
+            Booster::Trees(forest) => forest.trees(),
+            Booster::Linear(_) => 0,
+            Booster::Dump(dump) => dump.trees(),
+        }
     }
 
     /// Predicts for n rows, as XGBoost's `predict` does.
@@ -119,7 +109,7 @@ impl XgbModel {
     /// [`PredictError`]; `out` then holds nothing of use.
     pub fn predict(&self, rows: &[f32], out: &mut Vec<f32>, cancel: &dyn Fn() -> bool) -> Result<(), PredictError> {
         self.predict_margin(rows, out, cancel)?;
-        self.transform.apply(out, self.forest.outputs());
+        self.transform.apply(out, self.margins_per_row());
         Ok(())
     }
 
@@ -134,22 +124,28 @@ impl XgbModel {
         out: &mut Vec<f32>,
         cancel: &dyn Fn() -> bool,
     ) -> Result<(), PredictError> {
-        self.forest.predict(rows, out, cancel)
+        match &self.booster {
+            Booster::Trees(forest) => forest.predict(rows, out, cancel),
+            Booster::Linear(linear) => linear.predict(rows, out, cancel),
+            Booster::Dump(dump) => dump.predict(rows, out, cancel),
+        }
     }
 
-    fn new(raw: RawModel) -> Result<Self, LoadError> {
-        let RawModel { booster, objective, .. } = raw;
-        let dart = match booster.name.as_str() {
-            "gbtree" => false,
-            "dart" => true,
+    fn read<S: Source>(bytes: &[u8], source: impl Fn() -> S) -> Result<Self, LoadError> {
+        let raw = RawModel::read(&mut source())?;
+        let RawModel { booster, objective, base_score, version: saved_by, feature_names, feature_types, .. } = &raw;
+        let (dart, linear) = match booster.name.as_str() {
+            "gbtree" => (false, false),
+            "dart" => (true, false),
+            "gblinear" => (false, true),
             "" => return Err(LoadError::Missing("booster")),
-            other => return Err(LoadError::Unsupported(format!("booster {other:?}"))),
+            other => return Err(LoadError::Unsupported(format!("booster {}", short(other)))),
         };
         if objective.is_empty() {
             return Err(LoadError::Missing("objective"));
         }
-        let transform =
-            Transform::of(&objective).ok_or_else(|| LoadError::Unsupported(format!("objective {objective:?}")))?;
+        let transform = Transform::of(objective)
+            .ok_or_else(|| LoadError::Unsupported(format!("objective {}", short(objective))))?;
 
         let num_features = parse("num_feature", &raw.num_feature)?;
         let num_class = parse("num_class", &raw.num_class)?;
@@ -159,63 +155,84 @@ impl XgbModel {
         if num_features == 0 {
             return Err(LoadError::Invalid("it has no features".into()));
         }
+        if num_features > MAX_FEATURES {
+            return Err(LoadError::Unsupported(format!("{num_features} features, more than {MAX_FEATURES},")));
+        }
         if outputs > MAX_OUTPUTS {
             return Err(LoadError::Unsupported(format!("{outputs} classes or targets, more than {MAX_OUTPUTS},")));
         }
-        let named = |what, list: Vec<String>| match list.len() {
-            0 => Ok(None),
-            len if len == num_features => Ok(Some(list)),
-            len => Err(LoadError::Invalid(format!("{len} feature {what} for {num_features} features"))),
-        };
-
-        let trees = booster.trees.len();
-        if booster.tree_info.len() != trees || (dart && booster.weight_drop.len() != trees) {
-            return Err(LoadError::Invalid("tree_info or weight_drop is not as long as trees".into()));
-        }
-        let parallel = match booster.num_parallel_tree.as_str() {
-            "" => 1,
-            text => parse("num_parallel_tree", text)?,
-        };
-        let used = match &raw.best_iteration {
-            None => trees,
-            Some(best) => {
-                let rounds = parse("best_iteration", best)?.saturating_add(1);
-                let end = match booster.iteration_indptr.get(rounds) {
-                    Some(end) => usize::try_from(*end).unwrap_or(trees),
-                    None => rounds.saturating_mul(parallel).saturating_mul(outputs),
-                };
-                // An attribute that says more than there is was left by a longer model.
-                end.min(trees)
+        for (what, list) in [("names", feature_names), ("types", feature_types)] {
+            if !list.is_empty() && list.len() != num_features {
+                let len = list.len();
+                return Err(LoadError::Invalid(format!("{len} feature {what} for {num_features} features")));
             }
-        };
-
+        }
         let mut version = [0; 3];
-        for (ours, theirs) in version.iter_mut().zip(raw.version) {
-            *ours = theirs;
+        for (ours, theirs) in version.iter_mut().zip(saved_by) {
+            *ours = *theirs;
         }
-        if version < [1, 7, 0] && booster.trees.iter().any(RawTree::has_categories) {
-            // 1.5 and 1.6 sent a category beyond a set's largest the default way; since 1.7 it goes left, even with an old file.
-            return Err(LoadError::Unsupported("a split on categories by XGBoost before 1.7".into()));
-        }
-
-        let base = base_scores(&raw.base_score, &objective, outputs)?;
-        let mut builder = Builder::new(num_features, base);
-        for (tree, (nodes, output)) in booster.trees.iter().zip(&booster.tree_info).take(used).enumerate() {
-            let weight = dart.then(|| booster.weight_drop[tree]);
-            let output = usize::try_from(*output).unwrap_or(usize::MAX);
-            builder.add(output, &nodes.nodes(weight)?).map_err(|source| LoadError::Tree { tree, source })?;
-        }
+        let base = base_scores(base_score, objective, outputs)?;
+        let booster = if linear {
+            Booster::Linear(Linear::new(booster.weights.clone(), base, num_features)?)
+        } else {
+            let before_1_7 = version < [1, 7, 0];
+            let used = used_trees(&raw, dart, outputs)?;
+            let mut builder = Builder::new(num_features, base).limited_to(forest_bytes(bytes));
+            each_tree(&mut source(), |place, tree| {
+                if before_1_7 && tree.has_categories() {
+                    // 1.5 and 1.6 sent a category beyond a set's largest the default way; since 1.7 it goes left, even with an old file.
+                    return Err(LoadError::Unsupported("a split on categories by XGBoost before 1.7".into()));
+                }
+                if place >= used {
+                    return Ok(());
+                }
+                let weight = dart.then(|| booster.weight_drop[place]);
+                let output = booster.tree_info[place] as usize;
+                builder.add_with(output, tree.nodes(), |node| tree.node(node, weight)).map_err(|error| error.of(place))
+            })?;
+            // A file may have one list of trees only: the last of several was counted.
+            if builder.trees() != used {
+                return Err(LoadError::Invalid("it has several lists of trees".into()));
+            }
+            Booster::Trees(builder.build())
+        };
+        let named = |list: Vec<String>| if list.is_empty() { None } else { Some(list) };
         Ok(Self {
-            feature_names: named("names", raw.feature_names)?,
-            feature_types: named("types", raw.feature_types)?,
             num_features,
-            objective,
             num_class,
             version,
             transform,
-            forest: builder.build(),
+            booster,
+            feature_names: named(raw.feature_names),
+            feature_types: named(raw.feature_types),
+            objective: raw.objective,
         })
     }
+}
+
+/// How many of the trees a prediction walks.
+fn used_trees(raw: &RawModel, dart: bool, outputs: usize) -> Result<usize, LoadError> {
+    let booster = &raw.booster;
+    let trees = booster.trees;
+    if booster.tree_info.len() != trees || (dart && booster.weight_drop.len() != trees) {
+        return Err(LoadError::Invalid("tree_info or weight_drop is not as long as trees".into()));
+    }
+    let parallel = match booster.num_parallel_tree.as_str() {
+        "" => 1,
+        text => parse("num_parallel_tree", text)?,
+    };
+    Ok(match &raw.best_iteration {
+        None => trees,
+        Some(best) => {
+            let rounds = parse("best_iteration", best)?.saturating_add(1);
+            let end = match booster.iteration_indptr.get(rounds) {
+                Some(end) => usize::try_from(*end).unwrap_or(trees),
+                None => rounds.saturating_mul(parallel).saturating_mul(outputs),
+            };
+            // An attribute that says more than there is was left by a longer model.
+            end.min(trees)
+        }
+    })
 }
 
 /// What the numbers of an answer mean.
@@ -254,12 +271,14 @@ impl TableEngine for XgbModel {
     fn facts(&self) -> Facts {
         let [major, minor, patch] = self.version;
         let mut training = toml::Table::new();
-        training.insert("library".into(), format!("XGBoost {major}.{minor}.{patch}").into());
+        let is_dump = matches!(self.booster, Booster::Dump(_));
+        let library = if is_dump { "XGBoost, a dump".into() } else { format!("XGBoost {major}.{minor}.{patch}") };
+        training.insert("library".into(), library.into());
         training.insert("objective".into(), self.objective.clone().into());
         training.insert("trees".into(), i64::try_from(self.num_trees()).unwrap_or(i64::MAX).into());
         let types = self.feature_types.iter().flatten();
         Facts {
-            format: ModelFormat::Xgboost,
+            format: if is_dump { ModelFormat::XgboostDump } else { ModelFormat::Xgboost },
             features: self.num_features,
             feature_names: self.feature_names.clone(),
             integers: types.map(|kind| matches!(kind.as_str(), "int" | "i" | "c")).collect(),
@@ -321,7 +340,7 @@ fn parse(name: &'static str, text: &str) -> Result<usize, LoadError> {
     if text.is_empty() {
         return Err(LoadError::Missing(name));
     }
-    text.parse().map_err(|_| LoadError::Invalid(format!("{name} is {text:?}")))
+    text.parse().map_err(|_| LoadError::Invalid(format!("{name} is {}", short(text))))
 }
 
 /// The margins that a row's sums start at: from `5E-1`, or since 3.1 `[5E-1]`, or a list with one for each class or target.
@@ -329,7 +348,12 @@ fn base_scores(text: &str, objective: &str, outputs: usize) -> Result<Vec<f32>, 
     if text.is_empty() {
         return Err(LoadError::Missing("base_score"));
     }
-    let invalid = || LoadError::Invalid(format!("base_score is {text:?}"));
+    let invalid = || LoadError::Invalid(format!("base_score is {}", short(text)));
+    // Counted before there is room for them.
+    let count = text.split(',').count();
+    if count != 1 && count != outputs {
+        return Err(invalid());
+    }
     let list = text.strip_prefix('[').map_or(Some(text), |rest| rest.strip_suffix(']')).ok_or_else(invalid)?;
     let margins = list
         .split(',')

@@ -13,6 +13,7 @@ fn reach<'a, X: Scalar + Into<f64>, V>(nodes: &'a [Node<X, V>], row: &[X]) -> &'
             _ if number.is_nan() => *missing_left,
             Test::Below(threshold) => value < *threshold,
             Test::AtMost(threshold) => value <= *threshold,
+            Test::NotEqual(other) => value != *other,
             Test::NotIn(set) => number < 0.0 || !set.iter().any(|category| f64::from(*category) == number.trunc()),
         };
         at = if goes_left { *left } else { *right };
@@ -58,6 +59,7 @@ fn test() -> impl Strategy<Value = Test> {
     prop_oneof![
         3 => value().prop_map(Test::Below),
         2 => value().prop_map(Test::AtMost),
+        1 => value().prop_filter("a number", |value| !value.is_nan()).prop_map(Test::NotEqual),
         1 => proptest::collection::vec(0..8_u32, 0..5).prop_map(Test::NotIn),
     ]
 }
@@ -138,6 +140,7 @@ proptest! {
                 test: match test {
                     Test::Below(bound) => Test::Below(nudge(*bound, at)),
                     Test::AtMost(bound) => Test::AtMost(nudge(*bound, at)),
+                    Test::NotEqual(other) => Test::NotEqual(nudge(*other, at)),
                     Test::NotIn(set) => Test::NotIn(set.clone()),
                 },
                 missing_left: *missing_left,

@@ -76,10 +76,11 @@ pub struct CheckArgs {
 /// Arguments of `millpond models add`.
 #[derive(clap::Args)]
 pub struct AddArgs {
-    /// The model's file: XGBoost, as JSON or UBJ (`model.save_model("model.ubj")`), LightGBM, as text
+    /// The model's file: XGBoost, as JSON or UBJ (`model.save_model("model.ubj")`), its dump, as JSON
+    /// (`booster.dump_model("dump.json", dump_format="json")`), LightGBM, as text
     /// (`booster.save_model("model.txt")`), scikit-learn's trees and text classifiers (models/train/export_sklearn.py,
-    /// export_tfidf.py), any net as ONNX (`torch.onnx.export`), or a network's weights, as safetensors or as PyTorch
-    /// saved them before 1.6
+    /// export_tfidf.py), any net or trees as ONNX (`torch.onnx.export`, skl2onnx), or a network's weights, as safetensors
+    /// or as PyTorch saved them before 1.6
     file: PathBuf,
     /// What the model will be called: lower-case letters, digits and hyphens
     #[arg(long, short)]
@@ -113,6 +114,12 @@ pub struct AddArgs {
     /// Labels of its classes, in order [default: the file's own, or 0,1,...]
     #[arg(long, value_delimiter = ',', value_name = "A,B,...")]
     labels: Option<Vec<String>>,
+    /// What an XGBoost model was trained for, for a dump, which does not say: `reg:squarederror`, `binary:logistic`, ...
+    #[arg(long)]
+    objective: Option<String>,
+    /// Where a dump's sums start, in the space of its answers; for several classes one number each
+    #[arg(long, value_name = "X[,Y,...]", allow_hyphen_values = true)]
+    base_score: Option<String>,
     /// Under which terms it may be used
     #[arg(long)]
     licence: Option<String>,
@@ -229,6 +236,8 @@ async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
         categories: args.categories,
         pixels: args.pixels,
         tokenizer: args.tokenizer.map(read).transpose()?,
+        objective: args.objective,
+        base_score: args.base_score,
     };
     let refused = |error: DraftError| match &error {
         DraftError::FeaturesNeeded { .. } | DraftError::Unsaid(_) | DraftError::Contradiction(_) => {

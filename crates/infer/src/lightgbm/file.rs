@@ -2,16 +2,22 @@
 //! (<https://github.com/microsoft/LightGBM>, `src/boosting/gbdt_model_text.cpp` and `src/io/tree.cpp`).
 
 use std::collections::HashMap;
-use std::str::FromStr;
+use std::iter::Enumerate;
+use std::str::{FromStr, Lines};
 
-use super::{LightGbmModel, LoadError, Objective, Reading, ReadingKind};
+use super::{LightGbmModel, Objective, Reading, ReadingKind};
+use crate::load_error::{LoadError, NodeError};
+use crate::source::{Budget, forest_bytes};
 use crate::torch::short;
-use crate::trees::{Builder, Node, Test, TreeError};
+use crate::trees::{Builder, MAX_FEATURES, Node, Test, TreeError};
 
 /// In a split's `decision_type`: it is on categories; missing goes left; how missing values are told.
 const CATEGORICAL: u8 = 1;
 const DEFAULT_LEFT: u8 = 2;
 const MISSING: u8 = 12;
+
+/// Trees in each iteration: bounds what a row's answer takes.
+const MAX_OUTPUTS: usize = 1 << 16;
 
 /// Whether the bytes are meant to be such a file: it begins with `tree` and a version.
 #[must_use]
@@ -40,7 +46,7 @@ const KEYS: [&str; 17] = [
     "cat_threshold",
 ];
 
-/// The lines of a header or of a tree, by their keys, with their numbers.
+/// The lines of the header or of a tree, by their keys, with their numbers.
 #[derive(Default)]
 struct Section<'a>(HashMap<&'a str, (usize, &'a str)>);
 
@@ -55,10 +61,14 @@ impl<'a> Section<'a> {
     }
 
     /// The line's numbers; none if there is no such line.
-    fn list<T: FromStr>(&self, key: &str) -> Result<Vec<T>, LoadError> {
+    fn list<T: FromStr>(&self, key: &str, budget: &mut Budget) -> Result<Vec<T>, LoadError> {
         let Some((line, value)) = self.0.get(key) else { return Ok(Vec::new()) };
-        let problem = LoadError::Line { line: *line, problem: "numbers were expected" };
-        value.split_ascii_whitespace().map(|word| word.parse().map_err(|_| problem.clone())).collect()
+        let words = || value.split_ascii_whitespace();
+        let mut list = budget.list(words().count())?;
+        for word in words() {
+            list.push(word.parse().map_err(|_| LoadError::Line { line: *line, problem: "numbers were expected" })?);
+        }
+        Ok(list)
     }
 }
 
@@ -68,7 +78,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<LightGbmModel, LoadError> {
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         LoadError::Line { line, problem: "not UTF-8" }
     })?;
-    let (header, trees) = sections(text)?;
+    let budget = Budget::of(bytes);
+    let mut sections = Sections::new(text)?;
+    let header = sections.next()?;
 
     let version = header.text("version")?;
     if !matches!(version, "v3" | "v4") {
@@ -76,88 +88,115 @@ pub(super) fn read(bytes: &[u8]) -> Result<LightGbmModel, LoadError> {
     }
     let objective = header.text("objective")?;
     let meaning = Objective::parse(objective)?;
-    let feature_names: Vec<String> =
-        header.text("feature_names")?.split_ascii_whitespace().map(ToOwned::to_owned).collect();
+    let names = header.text("feature_names")?;
+    let features = names.split_ascii_whitespace().count();
+    if features > MAX_FEATURES {
+        return Err(LoadError::Unsupported(format!("{features} features, more than {MAX_FEATURES},")));
+    }
     let last: usize = header.number("max_feature_idx")?;
-    if last.checked_add(1) != Some(feature_names.len()) {
-        return Err(LoadError::Invalid(format!("{} feature names, but the last is {last}", feature_names.len())));
+    if last.checked_add(1) != Some(features) {
+        return Err(LoadError::Invalid(format!("{features} feature names, but the last is {last}")));
     }
     let outputs: usize = header.number("num_tree_per_iteration")?;
-    let count = trees.len();
-    if outputs == 0 || count == 0 || !count.is_multiple_of(outputs) {
-        return Err(LoadError::Invalid(format!("{count} trees, {outputs} in each iteration")));
-    }
     let classes: usize = header.number("num_class")?;
     if classes != outputs || (meaning == Objective::Softmax && outputs < 2) {
         return Err(LoadError::Invalid(format!("{classes} classes, but {outputs} trees in each iteration")));
     }
+    if outputs == 0 || outputs > MAX_OUTPUTS {
+        return Err(LoadError::Invalid(format!("{outputs} trees in each iteration")));
+    }
 
-    let mut readings = Readings { features: feature_names.len(), ..Readings::default() };
-    let mut all = Vec::new();
-    for (place, tree) in trees.into_iter().enumerate() {
-        all.push(nodes(&tree, place, &mut readings)?);
+    let mut readings = Readings { features, ..Readings::default() };
+    let mut builder = Builder::new(0, vec![0.0; outputs]).limited_to(forest_bytes(bytes));
+    while sections.more() {
+        let place = builder.trees();
+        // What this tree's lists take is free again when the next one comes.
+        let mut tree = Tree::read(&sections.next()?, place, &mut budget.clone())?;
+        tree.find_readings(place, &mut readings)?;
+        builder.widen(readings.list.len());
+        let nodes = tree.nodes();
+        let node = |at| Ok(tree.node(at, place, &readings)?);
+        builder.add_with(place % outputs, nodes, node).map_err(|error: NodeError| error.of(place))?;
+    }
+    sections.finish()?;
+    let trees = builder.trees();
+    if trees == 0 || !trees.is_multiple_of(outputs) {
+        return Err(LoadError::Invalid(format!("{trees} trees, {outputs} in each iteration")));
     }
     // A forest of leaves alone reads nothing.
     if readings.list.is_empty() {
         readings.place(0, ReadingKind::Nan);
-    }
-    let mut builder = Builder::new(readings.list.len(), vec![0.0; outputs]);
-    for (tree, nodes) in all.into_iter().enumerate() {
-        builder.add(tree % outputs, &nodes).map_err(|source| LoadError::Tree { tree, source })?;
+        builder.widen(1);
     }
     Ok(LightGbmModel {
-        feature_names,
+        feature_names: names.split_ascii_whitespace().map(ToOwned::to_owned).collect(),
         objective: objective.to_owned(),
         meaning,
-        averaged: header.0.contains_key("average_output").then_some(count / outputs),
-        trees: count,
+        averaged: header.0.contains_key("average_output").then_some(trees / outputs),
+        trees,
         readings: readings.list,
         forest: builder.build(),
     })
 }
 
-/// The header and the trees. What follows them is about training, but for pandas' categories.
-fn sections(text: &str) -> Result<(Section<'_>, Vec<Section<'_>>), LoadError> {
-    let mut header = Section::default();
-    let mut trees: Vec<Section<'_>> = Vec::new();
-    let mut lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim_ascii()));
-    if lines.next().is_none_or(|(_, line)| line != "tree") {
-        return Err(LoadError::Line { line: 1, problem: "it should be `tree`" });
-    }
-    let mut ended = false;
-    for (number, line) in lines.by_ref() {
-        if line == "end of trees" {
-            ended = true;
-            break;
+/// A file's sections, one after another: the header, and each tree.
+struct Sections<'a> {
+    lines: Enumerate<Lines<'a>>,
+    /// How many trees began.
+    trees: usize,
+    /// Whether the line came that ends the trees.
+    ended: bool,
+}
+
+impl<'a> Sections<'a> {
+    fn new(text: &'a str) -> Result<Self, LoadError> {
+        let mut lines = text.lines().enumerate();
+        if lines.next().is_none_or(|(_, line)| line.trim_ascii() != "tree") {
+            return Err(LoadError::Line { line: 1, problem: "it should be `tree`" });
         }
-        let (key, value) = line.split_once('=').unwrap_or((line, ""));
-        if key == "Tree" {
-            if value.parse() != Ok(trees.len()) {
-                return Err(LoadError::Line { line: number, problem: "the trees are not in order" });
+        Ok(Self { lines, trees: 0, ended: false })
+    }
+
+    /// Whether another tree has begun.
+    fn more(&self) -> bool {
+        !self.ended
+    }
+
+    /// The lines up to the next section, whose first line is passed over.
+    fn next(&mut self) -> Result<Section<'a>, LoadError> {
+        let mut section = Section::default();
+        for (at, line) in self.lines.by_ref() {
+            let (number, line) = (at + 1, line.trim_ascii());
+            if line == "end of trees" {
+                self.ended = true;
+                return Ok(section);
             }
-            // Millions of trees without leaves would be kept only to be refused.
-            if trees.last().is_some_and(|tree| !tree.0.contains_key("leaf_value")) {
-                return Err(LoadError::Missing("leaf_value"));
+            let (key, value) = line.split_once('=').unwrap_or((line, ""));
+            if key == "Tree" {
+                if value.parse() != Ok(self.trees) {
+                    return Err(LoadError::Line { line: number, problem: "the trees are not in order" });
+                }
+                self.trees += 1;
+                return Ok(section);
             }
-            trees.push(Section::default());
-        } else if KEYS.contains(&key) {
-            let section = trees.last_mut().unwrap_or(&mut header);
-            if section.0.insert(key, (number, value)).is_some() {
+            if KEYS.contains(&key) && section.0.insert(key, (number, value)).is_some() {
                 return Err(LoadError::Line { line: number, problem: "its key was there before" });
             }
         }
+        Err(LoadError::Missing("end of trees"))
     }
-    if !ended {
-        return Err(LoadError::Missing("end of trees"));
-    }
-    for (_, line) in lines {
-        if let Some(categories) = line.strip_prefix("pandas_categorical:")
-            && !matches!(categories.trim_ascii(), "null" | "[]")
-        {
-            return Err(LoadError::Unsupported("a frame with columns of pandas categories".into()));
+
+    /// What follows the trees is about training, but for pandas' categories.
+    fn finish(self) -> Result<(), LoadError> {
+        for (_, line) in self.lines {
+            if let Some(categories) = line.trim_ascii().strip_prefix("pandas_categorical:")
+                && !matches!(categories.trim_ascii(), "null" | "[]")
+            {
+                return Err(LoadError::Unsupported("a frame with columns of pandas categories".into()));
+            }
         }
+        Ok(())
     }
-    Ok((header, trees))
 }
 
 /// The columns that the trees see, as they are found.
@@ -179,95 +218,137 @@ impl Readings {
     }
 }
 
-/// A tree's nodes: first the splits, then the leaves.
-fn nodes(tree: &Section<'_>, place: usize, readings: &mut Readings) -> Result<Vec<Node<f64, f64>>, LoadError> {
-    let invalid = |why: String| LoadError::Invalid(format!("tree {place} {why}"));
-    if tree.0.contains_key("is_linear") && tree.number::<u8>("is_linear")? != 0 {
-        return Err(LoadError::Unsupported("a tree with linear models in its leaves (linear_tree)".into()));
-    }
-    let values: Vec<f64> = tree.list("leaf_value")?;
-    let leaves: usize = tree.number("num_leaves")?;
-    let splits = leaves.saturating_sub(1);
-    let features: Vec<usize> = tree.list("split_feature")?;
-    let thresholds: Vec<f64> = tree.list("threshold")?;
-    let decisions: Vec<u8> = tree.list("decision_type")?;
-    let children: [Vec<i64>; 2] = [tree.list("left_child")?, tree.list("right_child")?];
-    // LightGBM leaves the lines of splits empty where there is one leaf, or out.
-    let lengths = [features.len(), thresholds.len(), decisions.len(), children[0].len(), children[1].len()];
-    if leaves == 0 || values.len() != leaves || (lengths != [splits; 5] && splits > 0) {
-        return Err(invalid(format!("has lists that don't fit its {leaves} leaves")));
-    }
-    if values.iter().any(|value| !value.is_finite()) {
-        return Err(invalid("has a leaf that is no number".into()));
-    }
-    let mut sets =
-        category_sets(tree).map_err(|why| why.unwrap_or_else(|| invalid("has malformed categories".into())))?;
-    // A child is a split's number, or the complement of a leaf's.
-    let child = |value: i64| match usize::try_from(value) {
-        Ok(split) => split,
-        Err(_) => usize::try_from(!value).ok().and_then(|leaf| splits.checked_add(leaf)).unwrap_or(usize::MAX),
-    };
-
-    let mut nodes = Vec::with_capacity(splits + leaves);
-    for at in 0..splits {
-        let (feature, threshold, decision) = (features[at], thresholds[at], decisions[at]);
-        if feature >= readings.features {
-            let source = TreeError::NoSuchFeature { node: at, feature, features: readings.features };
-            return Err(LoadError::Tree { tree: place, source });
-        }
-        let [left, right] = [child(children[0][at]), child(children[1][at])];
-        nodes.push(if decision & CATEGORICAL != 0 {
-            let set = if threshold >= 0.0 { sets.get_mut(threshold as usize).and_then(Option::take) } else { None };
-            // Here what is in the set, and nothing else, goes left.
-            Node::Split {
-                feature: readings.place(feature, ReadingKind::Category),
-                test: Test::NotIn(set.ok_or_else(|| invalid(format!("has a split {at} without categories")))?),
-                missing_left: true,
-                left: right,
-                right: left,
-            }
-        } else {
-            if threshold.is_nan() {
-                return Err(invalid(format!("has a split {at} without a threshold")));
-            }
-            let kind = match (decision & MISSING) >> 2 {
-                0 => ReadingKind::NanIsZero,
-                1 => ReadingKind::NanAndZero,
-                2 => ReadingKind::Nan,
-                other => return Err(invalid(format!("has a split {at} with missing values of kind {other}"))),
-            };
-            Node::Split {
-                feature: readings.place(feature, kind),
-                test: Test::AtMost(threshold),
-                missing_left: decision & DEFAULT_LEFT != 0,
-                left,
-                right,
-            }
-        });
-    }
-    nodes.extend(values.into_iter().map(Node::Leaf));
-    Ok(nodes)
+/// A tree's lists. Its nodes are first the splits and then the leaves.
+struct Tree {
+    features: Vec<u32>,
+    thresholds: Vec<f64>,
+    decisions: Vec<u8>,
+    children: [Vec<i32>; 2],
+    values: Vec<f64>,
+    /// Where in `words` each split's categories begin, and where the last one's end.
+    bounds: Vec<u32>,
+    /// The categories as bits.
+    words: Vec<u32>,
+    /// Which of the sets were asked for; many splits on one long set would take much more memory than the file.
+    taken: Vec<bool>,
 }
 
-/// The categories of each split on them, in the order of `cat_boundaries`; to be taken once, lest many splits on one long set take
-/// much more memory than the file. An error without a reason is for the caller to name.
-fn category_sets(tree: &Section<'_>) -> Result<Vec<Option<Vec<u32>>>, Option<LoadError>> {
-    let bounds: Vec<usize> = tree.list("cat_boundaries").map_err(Some)?;
-    let words: Vec<u32> = tree.list("cat_threshold").map_err(Some)?;
-    let set = |bounds: &[usize]| {
-        let words = words.get(bounds[0]..bounds[1]).ok_or(None)?;
-        let bits = words.iter().enumerate().flat_map(|(at, word)| {
-            (0..32).filter(move |bit| word >> bit & 1 == 1).map(move |bit| u32::try_from(at * 32 + bit).ok())
-        });
-        let mut set = Vec::with_capacity(words.iter().map(|word| word.count_ones() as usize).sum());
-        for bit in bits {
-            set.push(bit.ok_or(None)?);
+impl Tree {
+    fn read(section: &Section<'_>, place: usize, budget: &mut Budget) -> Result<Self, LoadError> {
+        let invalid = |why: String| LoadError::Invalid(format!("tree {place} {why}"));
+        if section.0.contains_key("is_linear") && section.number::<u8>("is_linear")? != 0 {
+            return Err(LoadError::Unsupported("a tree with linear models in its leaves (linear_tree)".into()));
         }
-        Ok(Some(set))
-    };
-    // In order, so that sets don't overlap.
-    if !bounds.is_sorted() {
-        return Err(None);
+        section.text("leaf_value")?;
+        let leaves: usize = section.number("num_leaves")?;
+        let splits = leaves.saturating_sub(1);
+        let mut tree = Self {
+            features: section.list("split_feature", budget)?,
+            thresholds: section.list("threshold", budget)?,
+            decisions: section.list("decision_type", budget)?,
+            children: [section.list("left_child", budget)?, section.list("right_child", budget)?],
+            values: section.list("leaf_value", budget)?,
+            bounds: section.list("cat_boundaries", budget)?,
+            words: section.list("cat_threshold", budget)?,
+            taken: Vec::new(),
+        };
+        let Self { features, thresholds, decisions, children, values, .. } = &tree;
+        let lengths = [features.len(), thresholds.len(), decisions.len(), children[0].len(), children[1].len()];
+        // LightGBM leaves the lines of splits empty where there is one leaf, or out.
+        if leaves == 0 || values.len() != leaves || (lengths != [splits; 5] && splits > 0) {
+            return Err(invalid(format!("has lists that don't fit its {leaves} leaves")));
+        }
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(invalid("has a leaf that is no number".into()));
+        }
+        // In order, so that sets don't overlap.
+        if !tree.bounds.is_sorted() || tree.bounds.last().is_some_and(|end| *end as usize > tree.words.len()) {
+            return Err(invalid("has malformed categories".into()));
+        }
+        let bits: usize = tree.words.iter().map(|word| word.count_ones() as usize).sum();
+        budget.take(bits.saturating_mul(size_of::<u32>()))?;
+        tree.taken = budget.list(tree.bounds.len())?;
+        tree.taken.resize(tree.bounds.len(), false);
+        Ok(tree)
     }
-    bounds.windows(2).map(set).collect()
+
+    fn splits(&self) -> usize {
+        self.values.len() - 1
+    }
+
+    fn nodes(&self) -> usize {
+        self.splits() + self.values.len()
+    }
+
+    /// What the split asks a feature for: which way missing values are told.
+    fn kind(&self, at: usize, place: usize) -> Result<ReadingKind, LoadError> {
+        let decision = self.decisions[at];
+        match (decision & MISSING) >> 2 {
+            _ if decision & CATEGORICAL != 0 => Ok(ReadingKind::Category),
+            0 => Ok(ReadingKind::NanIsZero),
+            1 => Ok(ReadingKind::NanAndZero),
+            2 => Ok(ReadingKind::Nan),
+            other => {
+                let why = format!("tree {place} has a split {at} with missing values of kind {other}");
+                Err(LoadError::Invalid(why))
+            }
+        }
+    }
+
+    /// Adds what the splits read to the columns, in their order.
+    fn find_readings(&self, place: usize, readings: &mut Readings) -> Result<(), LoadError> {
+        for at in 0..self.splits() {
+            let feature = self.features[at] as usize;
+            if feature >= readings.features {
+                let source = TreeError::NoSuchFeature { node: at, feature, features: readings.features };
+                return Err(LoadError::Tree { tree: place, source });
+            }
+            readings.place(feature, self.kind(at, place)?);
+        }
+        Ok(())
+    }
+
+    /// The node, to be asked for once.
+    fn node(&mut self, at: usize, place: usize, readings: &Readings) -> Result<Node<f64, f64>, LoadError> {
+        let splits = self.splits();
+        if at >= splits {
+            return Ok(Node::Leaf(self.values[at - splits]));
+        }
+        let invalid = |why: &str| LoadError::Invalid(format!("tree {place} has a split {at} without {why}"));
+        // A child is a split's number, or the complement of a leaf's.
+        let child = |side: usize| match usize::try_from(self.children[side][at]) {
+            Ok(split) => split,
+            Err(_) => usize::try_from(!self.children[side][at]).map_or(usize::MAX, |leaf| splits + leaf),
+        };
+        let (left, right) = (child(0), child(1));
+        let (threshold, decision) = (self.thresholds[at], self.decisions[at]);
+        let reading = Reading { feature: self.features[at] as usize, kind: self.kind(at, place)? };
+        let feature = readings.places[&reading];
+        if reading.kind == ReadingKind::Category {
+            let set = if threshold >= 0.0 { self.take_set(threshold as usize) } else { None };
+            let set = set.ok_or_else(|| invalid("categories"))?;
+            // Here what is in the set, and nothing else, goes left.
+            return Ok(Node::Split { feature, test: Test::NotIn(set), missing_left: true, left: right, right: left });
+        }
+        if threshold.is_nan() {
+            return Err(invalid("a threshold"));
+        }
+        let missing_left = decision & DEFAULT_LEFT != 0;
+        Ok(Node::Split { feature, test: Test::AtMost(threshold), missing_left, left, right })
+    }
+
+    /// The categories of the set of this number, the first time.
+    fn take_set(&mut self, number: usize) -> Option<Vec<u32>> {
+        let (start, end) = (*self.bounds.get(number)?, *self.bounds.get(number + 1)?);
+        let words = self.words.get(start as usize..end as usize)?;
+        if std::mem::replace(self.taken.get_mut(number)?, true) {
+            return None;
+        }
+        let mut set = Vec::with_capacity(words.iter().map(|word| word.count_ones() as usize).sum());
+        for (at, word) in words.iter().enumerate() {
+            let first = u32::try_from(at).ok()?.checked_mul(u32::BITS)?;
+            set.extend((0..u32::BITS).filter(|bit| word >> bit & 1 == 1).map(|bit| first + bit));
+        }
+        Some(set)
+    }
 }

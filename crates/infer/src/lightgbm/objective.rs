@@ -1,6 +1,6 @@
 //! What a model's objective means for prediction.
 
-use super::LoadError;
+use crate::load_error::LoadError;
 use crate::math::double::{exp, softmax};
 use crate::torch::short;
 

@@ -11,6 +11,8 @@ pub enum Test<X = f32> {
     Below(X),
     /// `x <= threshold` (scikit-learn, LightGBM). Never true if the threshold is NaN.
     AtMost(X),
+    /// `x != value` (ONNX).
+    NotEqual(X),
     /// x is none of these categories (XGBoost: what is in the set goes right). Values are truncated; negative ones are in no set.
     NotIn(Vec<u32>),
 }
@@ -81,15 +83,19 @@ pub enum TreeError {
         /// The leaf.
         node: usize,
     },
-    /// More nodes than a u32 counts.
-    #[error("the forest has too many nodes")]
+    /// More nodes than a u32 counts, or than there may be memory for.
+    #[error("the forest has too many nodes, or too many for its file's size")]
     TooLarge,
 }
+
+/// Nodes up to which indices are narrowed if they can be. Beyond, a core's caches hold neither form, and for a moment there are both.
+const MAX_NARROWED: usize = 1 << 20;
 
 /// Collects trees, checks them, and lays them out as a [`Forest`].
 #[derive(Debug)]
 pub struct Builder<X: Scalar = f32, V = f32> {
     features: usize,
+    max_bytes: usize,
     base: Vec<V>,
     columns: Vec<Column>,
     /// Column of a feature, by missing-goes-left.
@@ -101,6 +107,8 @@ pub struct Builder<X: Scalar = f32, V = f32> {
     /// By node, which list is a leaf's, if leaves have one for each output.
     lists: Vec<u32>,
     listed: Vec<V>,
+    /// Categories in all columns' sets.
+    set_items: usize,
 }
 
 impl<X: Scalar, V: Scalar> Builder<X, V> {
@@ -109,6 +117,7 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
     pub fn new(features: usize, base: Vec<V>) -> Self {
         Self {
             features,
+            max_bytes: usize::MAX,
             base,
             columns: vec![Column::Lowest],
             column_of: HashMap::new(),
@@ -117,7 +126,20 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
             values: Vec::new(),
             lists: Vec::new(),
             listed: Vec::new(),
+            set_items: 0,
         }
+    }
+
+    /// Limits the memory that building, and predicting for a few rows, takes: to about that much, beside some 16 MB.
+    #[must_use]
+    pub fn limited_to(mut self, max_bytes: usize) -> Self {
+        self.max_bytes = max_bytes;
+        self
+    }
+
+    /// Makes rows longer, for who learns only from the trees how long they are.
+    pub fn widen(&mut self, features: usize) {
+        self.features = self.features.max(features);
     }
 
     /// Adds a tree whose root is `nodes[0]` and whose leaves are added to `output`, or, if they have a value for each output, to
@@ -126,86 +148,143 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
     /// # Errors
     ///
     /// [`TreeError`]; the builder is then of no use.
-    pub fn add(&mut self, output: usize, nodes: &[Node<X, V>]) -> Result<(), TreeError> {
+    pub fn add(&mut self, output: usize, nodes: &[Node<X, V>]) -> Result<(), TreeError>
+    where
+        X: Clone,
+        V: Clone,
+    {
+        self.add_with(output, nodes.len(), |place| Ok(nodes[place].clone()))
+    }
+
+    /// Adds a tree as [`add`](Self::add) does, asking for each of its `count` nodes once at most, so that no list of them need be made.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError`], or `node`'s own; the builder is then of no use.
+    pub fn add_with<E: From<TreeError>>(
+        &mut self,
+        output: usize,
+        count: usize,
+        mut node: impl FnMut(usize) -> Result<Node<X, V>, E>,
+    ) -> Result<(), E> {
         let outputs = self.base.len();
         if output >= outputs {
-            return Err(TreeError::NoSuchOutput { output, outputs });
+            return Err(TreeError::NoSuchOutput { output, outputs }.into());
         }
-        if nodes.is_empty() {
-            return Err(TreeError::Empty);
+        if count == 0 {
+            return Err(TreeError::Empty.into());
         }
         let start = self.nodes.len();
-        if u32::try_from(start + nodes.len()).is_err() {
-            return Err(TreeError::TooLarge);
+        if u32::try_from(start.saturating_add(count)).is_err() {
+            return Err(TreeError::TooLarge.into());
         }
+        self.check_size(count)?;
         // Breadth first, so that siblings lie side by side and the hot top levels share cache lines.
-        let mut reached = vec![false; nodes.len()];
+        let mut reached = vec![false; count];
         reached[0] = true;
-        let mut queue = VecDeque::from([(0_usize, 0_u32)]);
+        let mut queue = VecDeque::from([(0_u32, 0_u32)]);
         let mut placed = 1_u32;
         let mut deepest = 0;
         while let Some((place, depth)) = queue.pop_front() {
             deepest = deepest.max(depth);
-            match &nodes[place] {
+            let place = place as usize;
+            match node(place)? {
                 Node::Leaf(value) => {
                     let own = (self.nodes.len() - start) as u32;
                     if !self.listed.is_empty() {
-                        return Err(TreeError::UnlikeLeaves { node: place });
+                        return Err(TreeError::UnlikeLeaves { node: place }.into());
                     }
                     self.nodes.push(Packed { key: X::HIGHEST, column: 0, left: own });
                     // Splits since the last leaf have none.
                     self.values.resize(self.nodes.len() - 1, V::ZERO);
-                    self.values.push(*value);
+                    self.values.push(value);
                 }
                 Node::Leaves(values) => {
                     let own = (self.nodes.len() - start) as u32;
                     if values.len() != outputs || !self.values.is_empty() {
-                        return Err(TreeError::UnlikeLeaves { node: place });
+                        return Err(TreeError::UnlikeLeaves { node: place }.into());
                     }
                     self.nodes.push(Packed { key: X::HIGHEST, column: 0, left: own });
                     // Never more lists than nodes.
                     self.lists.resize(self.nodes.len() - 1, 0);
                     self.lists.push((self.listed.len() / outputs) as u32);
-                    self.listed.extend_from_slice(values);
+                    self.listed.extend_from_slice(&values);
                 }
                 Node::Split { feature, test, missing_left, left, right } => {
-                    if *feature >= self.features {
-                        return Err(TreeError::NoSuchFeature {
-                            node: place,
-                            feature: *feature,
-                            features: self.features,
-                        });
+                    if feature >= self.features {
+                        let features = self.features;
+                        return Err(TreeError::NoSuchFeature { node: place, feature, features }.into());
                     }
-                    for &child in [left, right] {
+                    for child in [left, right] {
                         match reached.get_mut(child) {
-                            None => return Err(TreeError::NoSuchChild { node: place, child }),
-                            Some(true) => return Err(TreeError::ReachedTwice { node: child }),
+                            None => return Err(TreeError::NoSuchChild { node: place, child }.into()),
+                            Some(true) => return Err(TreeError::ReachedTwice { node: child }.into()),
                             Some(reached) => *reached = true,
                         }
-                        queue.push_back((child, depth + 1));
+                        // As many as fit a u32, or less.
+                        queue.push_back((child as u32, depth + 1));
                     }
-                    let (column, key) = self.compile(*feature, test, *missing_left);
+                    let (column, key) = self.compile(feature, test, missing_left)?;
                     self.nodes.push(Packed { key, column, left: placed });
                     placed += 2;
                 }
             }
         }
         self.trees.push(Tree { start: start as u32, depth: deepest, output: output as u32 });
+        self.check_size(0)?;
         Ok(())
     }
 
+    /// How many trees there are.
+    #[must_use]
+    pub fn trees(&self) -> usize {
+        self.trees.len()
+    }
+
+    /// How many nodes they have, those left out not counted.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Refuses to take more memory than allowed, with a tree of `nodes` nodes that is about to come.
+    fn check_size(&self, nodes: usize) -> Result<(), TreeError> {
+        // Lists double as they grow; lists of nodes are made a power of two long.
+        let all = (self.nodes.len() + nodes).next_power_of_two();
+        let leaf = if self.listed.is_empty() { size_of::<V>() } else { size_of::<u32>() };
+        // In a batch, each column has a key for each lane.
+        let column = size_of::<Column>() + super::LANES * size_of::<X::Key>();
+        let bytes = [
+            all.saturating_mul(size_of::<Packed<X::Key, u32>>() + leaf),
+            // While a tree is added: which nodes were reached, and which are to come.
+            nodes.saturating_mul(size_of::<bool>() + size_of::<(u32, u32)>()),
+            self.columns.len().saturating_mul(2 * column),
+            self.set_items.saturating_mul(size_of::<u32>()),
+            self.trees.len().saturating_mul(2 * size_of::<Tree>()),
+            self.listed.len().saturating_mul(2 * size_of::<V>()),
+        ];
+        let bytes = bytes.into_iter().fold(0_usize, usize::saturating_add);
+        if bytes <= self.max_bytes { Ok(()) } else { Err(TreeError::TooLarge) }
+    }
+
     /// The column that a split compares, and the key that goes left if the column's is below it.
-    fn compile(&mut self, feature: usize, test: &Test<X>, missing_left: bool) -> (u32, X::Key) {
+    fn compile(&mut self, feature: usize, test: Test<X>, missing_left: bool) -> Result<(u32, X::Key), TreeError> {
         let key = match test {
             // No number's key is below this, a missing one's is.
             Test::Below(threshold) | Test::AtMost(threshold) if threshold.is_nan() => X::LOW,
             Test::Below(threshold) => threshold.key(),
             Test::AtMost(threshold) => threshold.key_above(),
-            Test::NotIn(set) => {
-                let mut set = set.clone();
+            Test::NotEqual(value) => {
+                self.columns.push(Column::Equal { feature, key: value.key().into(), missing_left });
+                self.check_size(0)?;
+                return Ok(((self.columns.len() - 1) as u32, X::LOW));
+            }
+            Test::NotIn(mut set) => {
                 set.sort_unstable();
-                self.columns.push(Column::Categories { feature, set, missing_left });
-                return ((self.columns.len() - 1) as u32, X::LOW);
+                self.set_items += set.len();
+                self.columns.push(Column::Categories { feature, set: set.into(), missing_left });
+                self.check_size(0)?;
+                return Ok(((self.columns.len() - 1) as u32, X::LOW));
             }
         };
         let columns = &mut self.columns;
@@ -213,7 +292,7 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
             columns.push(if missing_left { Column::MissingLow(feature) } else { Column::MissingHigh(feature) });
             (columns.len() - 1) as u32
         });
-        (column, key)
+        Ok((column, key))
     }
 
     /// The forest.
@@ -221,7 +300,9 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
     pub fn build(self) -> Forest<X, V> {
         let Self { features, base, columns, trees, mut nodes, mut values, mut lists, listed, .. } = self;
         let len = nodes.len().next_power_of_two();
-        let narrow = columns.len() <= 1 << 16 && nodes.iter().all(|node| node.left <= u32::from(u16::MAX));
+        let narrow = len <= MAX_NARROWED
+            && columns.len() <= 1 << 16
+            && nodes.iter().all(|node| node.left <= u32::from(u16::MAX));
         nodes.resize(len, Packed::default());
         let leaves = if listed.is_empty() {
             values.resize(len, V::ZERO);

@@ -6,7 +6,7 @@ use std::ops::AddAssign;
 /// A float that rows or leaves are made of: f32 or f64.
 pub trait Scalar: sealed::Sealed + Copy + Debug + PartialOrd + PartialEq + AddAssign + Send + Sync + 'static {
     /// An integer of the same size, to be compared instead.
-    type Key: Copy + Debug + Default + Ord + Send + Sync;
+    type Key: Copy + Debug + Default + Ord + Into<i64> + Send + Sync;
 
     /// 0.
     const ZERO: Self;

@@ -1,8 +1,8 @@
 //! The structure of XGBoost's model files
 //! (<https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html>, `doc/model.schema`), from 1.0 to 3.x.
 
-use super::LoadError;
-use super::source::Source;
+use crate::load_error::{LoadError, NodeError};
+use crate::source::Source;
 use crate::trees::{Node, Test};
 
 /// A model file's content as far as prediction needs it, not yet checked for sense.
@@ -28,30 +28,38 @@ pub(super) struct RawBooster {
     /// Where each boosting round's trees begin, and where the last one's end; since 2.0.
     pub(super) iteration_indptr: Vec<i64>,
     /// The class or target that each tree adds to.
-    pub(super) tree_info: Vec<i64>,
-    pub(super) trees: Vec<RawTree>,
+    pub(super) tree_info: Vec<u32>,
+    /// How many trees there are; [`each_tree`] reads them.
+    pub(super) trees: usize,
     /// DART's factor for each tree.
     pub(super) weight_drop: Vec<f32>,
+    /// gblinear's: by feature and then by output, and at last the biases.
+    pub(super) weights: Vec<f32>,
 }
 
 /// A tree as parallel arrays, one entry a node.
 #[derive(Debug, Default)]
 pub(super) struct RawTree {
-    left: Vec<i64>,
-    right: Vec<i64>,
-    feature: Vec<i64>,
+    left: Vec<i32>,
+    /// With vectors in the leaves, a leaf has its vector's place here.
+    right: Vec<i32>,
+    feature: Vec<i32>,
     /// A split's threshold, or a leaf's value.
     condition: Vec<f32>,
-    default_left: Vec<i64>,
+    default_left: Vec<u8>,
     /// 1 for a split on categories; absent before 1.5.
-    split_type: Vec<i64>,
+    split_type: Vec<u8>,
     /// The categories of all such splits, one after another.
-    categories: Vec<i64>,
+    categories: Vec<i32>,
     /// Which nodes they belong to, and where each one's begin and how many they are.
-    category_nodes: Vec<i64>,
-    category_starts: Vec<i64>,
-    category_counts: Vec<i64>,
+    category_nodes: Vec<u32>,
+    category_starts: Vec<u32>,
+    category_counts: Vec<u32>,
+    /// By node, its place in those three, from 1; empty if no split is on categories.
+    set_of: Vec<u32>,
     size_leaf_vector: String,
+    /// The leaves' vectors, one after another.
+    leaf_weights: Vec<f32>,
 }
 
 impl RawModel {
@@ -60,7 +68,7 @@ impl RawModel {
         let mut found = false;
         source.object(|source, key| match key {
             "version" => {
-                model.version = source.integers()?;
+                model.version = source.numbers()?;
                 Ok(())
             }
             "learner" => {
@@ -116,7 +124,7 @@ impl RawBooster {
         source.object(|source, key| {
             match key {
                 "name" => booster.name = source.string()?,
-                "weight_drop" => booster.weight_drop = source.floats()?,
+                "weight_drop" => booster.weight_drop = source.numbers()?,
                 "model" => booster.read_model(source)?,
                 // In DART's, which names itself outside.
                 "gbtree" => source.object(|source, key| match key {
@@ -140,13 +148,14 @@ impl RawBooster {
                     }
                     _ => source.skip(),
                 })?,
-                "iteration_indptr" => self.iteration_indptr = source.integers()?,
-                "tree_info" => self.tree_info = source.integers()?,
+                "iteration_indptr" => self.iteration_indptr = source.numbers()?,
+                "tree_info" => self.tree_info = source.numbers()?,
+                "weights" => self.weights = source.numbers()?,
                 "trees" => {
-                    self.trees.clear();
+                    self.trees = 0;
                     source.array(|source| {
-                        self.trees.push(RawTree::read(source, self.trees.len())?);
-                        Ok(())
+                        self.trees += 1;
+                        source.skip()
                     })?;
                 }
                 _ => source.skip()?,
@@ -156,21 +165,62 @@ impl RawBooster {
     }
 }
 
+/// Calls `each` with every tree, and its place.
+///
+/// Trees are read in a second pass, for what they need to be checked against comes after them in the file, and all of them together would
+/// take more memory than the forest made of them.
+pub(super) fn each_tree<S: Source>(
+    source: &mut S,
+    mut each: impl FnMut(usize, RawTree) -> Result<(), LoadError>,
+) -> Result<(), LoadError> {
+    let mut place = 0;
+    let mut trees = |source: &mut S| {
+        source.array(|source| {
+            // What this tree takes is free again when the next one comes.
+            let budget = source.budget().clone();
+            let tree = RawTree::read(source, place)?;
+            *source.budget() = budget;
+            place += 1;
+            each(place - 1, tree)
+        })
+    };
+    let mut model = |source: &mut S| within(source, "trees", &mut trees);
+    within(source, "learner", &mut |source| {
+        within(source, "gradient_booster", &mut |source| {
+            source.object(|source, key| match key {
+                "model" => model(source),
+                "gbtree" => within(source, "model", &mut model),
+                _ => source.skip(),
+            })
+        })
+    })
+}
+
+/// Of an object, only this key's value.
+fn within<S: Source>(
+    source: &mut S,
+    wanted: &str,
+    read: &mut impl FnMut(&mut S) -> Result<(), LoadError>,
+) -> Result<(), LoadError> {
+    source.object(|source, key| if key == wanted { read(source) } else { source.skip() })
+}
+
 impl RawTree {
     fn read<S: Source>(source: &mut S, place: usize) -> Result<Self, LoadError> {
         let mut tree = Self::default();
         source.object(|source, key| {
             match key {
-                "left_children" => tree.left = source.integers()?,
-                "right_children" => tree.right = source.integers()?,
-                "split_indices" => tree.feature = source.integers()?,
-                "split_conditions" => tree.condition = source.floats()?,
-                "default_left" => tree.default_left = source.integers()?,
-                "split_type" => tree.split_type = source.integers()?,
-                "categories" => tree.categories = source.integers()?,
-                "categories_nodes" => tree.category_nodes = source.integers()?,
-                "categories_segments" => tree.category_starts = source.integers()?,
-                "categories_sizes" => tree.category_counts = source.integers()?,
+                "left_children" => tree.left = source.numbers()?,
+                "right_children" => tree.right = source.numbers()?,
+                "split_indices" => tree.feature = source.numbers()?,
+                "split_conditions" => tree.condition = source.numbers()?,
+                "default_left" => tree.default_left = source.numbers()?,
+                "split_type" => tree.split_type = source.numbers()?,
+                "categories" => tree.categories = source.numbers()?,
+                "categories_nodes" => tree.category_nodes = source.numbers()?,
+                "categories_segments" => tree.category_starts = source.numbers()?,
+                "categories_sizes" => tree.category_counts = source.numbers()?,
+                "leaf_weights" => tree.leaf_weights = source.numbers()?,
                 "tree_param" => source.object(|source, key| match key {
                     "size_leaf_vector" => {
                         tree.size_leaf_vector = source.string()?;
@@ -182,19 +232,38 @@ impl RawTree {
             }
             Ok(())
         })?;
-        if !matches!(tree.size_leaf_vector.as_str(), "" | "0" | "1") {
-            return Err(LoadError::Unsupported(
-                "trees with a vector in each leaf (multi_strategy=multi_output_tree)".into(),
-            ));
-        }
-        // Checked at once, lest an array of empty trees takes much more memory than the file.
         let nodes = tree.left.len();
         let lengths = [tree.right.len(), tree.feature.len(), tree.condition.len(), tree.default_left.len()];
         let types = tree.split_type.len();
         if nodes == 0 || lengths != [nodes; 4] || (types != nodes && types != 0) {
             return Err(LoadError::Invalid(format!("tree {place} has arrays of different lengths, or no nodes")));
         }
+        if !tree.category_nodes.is_empty() {
+            source.budget().take(nodes * size_of::<u32>())?;
+            tree.place_sets()?;
+        }
+        if !tree.leaf_weights.is_empty() || tree.leaf_width() > 1 {
+            tree.check_vectors()?;
+        }
         Ok(tree)
+    }
+
+    /// How many values a leaf has.
+    fn leaf_width(&self) -> usize {
+        // What is no number is no size that fits.
+        if self.size_leaf_vector.is_empty() { 1 } else { self.size_leaf_vector.parse().unwrap_or(usize::MAX).max(1) }
+    }
+
+    fn check_vectors(&self) -> Result<(), LoadError> {
+        let leaves = self.left.iter().filter(|left| **left == -1).count();
+        if self.leaf_weights.is_empty() {
+            let old = "trees with a vector in each leaf (multi_strategy=multi_output_tree) but no leaf_weights, as by XGBoost before 3.2,";
+            return Err(LoadError::Unsupported(old.into()));
+        }
+        if leaves.checked_mul(self.leaf_width()) != Some(self.leaf_weights.len()) {
+            return Err(LoadError::Invalid("a tree's leaf_weights are not as many as its leaves need".into()));
+        }
+        Ok(())
     }
 
     /// Whether any split is on categories.
@@ -202,64 +271,76 @@ impl RawTree {
         self.split_type.contains(&1)
     }
 
-    /// The nodes, leaves weighted as DART does.
-    pub(super) fn nodes(&self, weight: Option<f32>) -> Result<Vec<Node>, LoadError> {
-        let mut sets = self.category_sets()?;
-        let mut nodes = Vec::with_capacity(self.left.len());
-        for place in 0..self.left.len() {
-            if self.left[place] == -1 {
-                let value = self.condition[place];
-                nodes.push(Node::Leaf(weight.map_or(value, |weight| value * weight)));
-                continue;
-            }
-            let index = |value: i64| {
-                usize::try_from(value)
-                    .map_err(|_| LoadError::Invalid(format!("node {place} has the negative index {value}")))
-            };
-            let test = match self.split_type.get(place) {
-                None | Some(0) => Test::Below(self.condition[place]),
-                Some(1) => {
-                    let set = sets.get_mut(place).and_then(Option::take);
-                    Test::NotIn(set.ok_or_else(|| LoadError::Invalid(format!("node {place} has no categories")))?)
-                }
-                Some(other) => return Err(LoadError::Unsupported(format!("split type {other}"))),
-            };
-            nodes.push(Node::Split {
-                feature: index(self.feature[place])?,
-                test,
-                missing_left: self.default_left[place] != 0,
-                left: index(self.left[place])?,
-                right: index(self.right[place])?,
-            });
-        }
-        Ok(nodes)
+    /// How many nodes there are.
+    pub(super) fn nodes(&self) -> usize {
+        self.left.len()
     }
 
-    /// By node, its categories; empty if no split is on categories.
-    fn category_sets(&self) -> Result<Vec<Option<Vec<u32>>>, LoadError> {
-        if self.category_nodes.is_empty() {
-            return Ok(Vec::new());
+    /// A node, a leaf weighted as DART does.
+    pub(super) fn node(&self, place: usize, weight: Option<f32>) -> Result<Node, NodeError> {
+        let weighted = |value: f32| weight.map_or(value, |weight| value * weight);
+        if self.left[place] == -1 {
+            let width = self.leaf_width();
+            return Ok(if self.leaf_weights.is_empty() {
+                Node::Leaf(weighted(self.condition[place]))
+            } else {
+                let leaf = usize::try_from(self.right[place]).ok().and_then(|leaf| leaf.checked_mul(width));
+                let values = leaf.and_then(|start| self.leaf_weights.get(start..)?.get(..width));
+                let values = values
+                    .ok_or_else(|| LoadError::Invalid(format!("node {place} has a vector that doesn't exist")))?;
+                Node::Leaves(values.iter().map(|value| weighted(*value)).collect())
+            });
         }
-        let invalid = || LoadError::Invalid("the categories of a tree's splits don't fit together".into());
-        let mut sets = vec![None; self.left.len()];
+        let index = |value: i32| {
+            usize::try_from(value)
+                .map_err(|_| LoadError::Invalid(format!("node {place} has the negative index {value}")))
+        };
+        let test = match self.split_type.get(place) {
+            None | Some(0) => Test::Below(self.condition[place]),
+            Some(1) => Test::NotIn(
+                self.set(place)?.ok_or_else(|| LoadError::Invalid(format!("node {place} has no categories")))?,
+            ),
+            Some(other) => return Err(LoadError::Unsupported(format!("split type {other}")).into()),
+        };
+        Ok(Node::Split {
+            feature: index(self.feature[place])?,
+            test,
+            missing_left: self.default_left[place] != 0,
+            left: index(self.left[place])?,
+            right: index(self.right[place])?,
+        })
+    }
+
+    /// Finds each node's set of categories.
+    fn place_sets(&mut self) -> Result<(), LoadError> {
+        self.set_of = vec![0; self.left.len()];
         let counts = [self.category_starts.len(), self.category_counts.len()];
         if counts != [self.category_nodes.len(); 2] {
-            return Err(invalid());
+            return Err(bad_categories());
         }
         // Sets may not overlap, lest many long ones take much more memory than the file.
-        let mut end = 0;
-        for (i, &node) in self.category_nodes.iter().enumerate() {
-            let start = usize::try_from(self.category_starts[i]).map_err(|_| invalid())?;
-            let count = usize::try_from(self.category_counts[i]).map_err(|_| invalid())?;
+        let mut end = 0_u32;
+        for (at, &node) in self.category_nodes.iter().enumerate() {
+            let start = self.category_starts[at];
             if start < end {
-                return Err(invalid());
+                return Err(bad_categories());
             }
-            end = start.checked_add(count).ok_or_else(invalid)?;
-            let categories = self.categories.get(start..end).ok_or_else(invalid)?;
-            let set = categories.iter().map(|&category| u32::try_from(category).map_err(|_| invalid()));
-            let slot = usize::try_from(node).ok().and_then(|node| sets.get_mut(node)).ok_or_else(invalid)?;
-            *slot = Some(set.collect::<Result<_, _>>()?);
+            end = start.checked_add(self.category_counts[at]).ok_or_else(bad_categories)?;
+            let slot = self.set_of.get_mut(node as usize).ok_or_else(bad_categories)?;
+            *slot = at as u32 + 1;
         }
-        Ok(sets)
+        if end as usize > self.categories.len() { Err(bad_categories()) } else { Ok(()) }
     }
+
+    fn set(&self, place: usize) -> Result<Option<Vec<u32>>, LoadError> {
+        let Some(at) = self.set_of.get(place).and_then(|at| at.checked_sub(1)) else { return Ok(None) };
+        let (start, count) = (self.category_starts[at as usize], self.category_counts[at as usize]);
+        let categories = &self.categories[start as usize..][..count as usize];
+        let set = categories.iter().map(|&category| u32::try_from(category).map_err(|_| bad_categories()));
+        set.collect::<Result<_, _>>().map(Some)
+    }
+}
+
+fn bad_categories() -> LoadError {
+    LoadError::Invalid("the categories of a tree's splits don't fit together".into())
 }

@@ -4,7 +4,7 @@ use crate::math;
 
 /// How margins become predictions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transform {
+pub(crate) enum Transform {
     /// As they are.
     Identity,
     /// To probabilities.
@@ -13,6 +13,8 @@ pub(super) enum Transform {
     Step,
     /// e^x.
     Exp,
+    /// e^x, taken in f64 and then rounded.
+    ExpInDouble,
     /// Of a row's margins, the first largest one's class.
     Argmax,
     /// Of a row's margins, the classes' probabilities.
@@ -20,9 +22,8 @@ pub(super) enum Transform {
 }
 
 impl Transform {
-    /// For an objective by the name in the model file; `None` if it isn't known, or is `survival:aft`, which takes its exponential in
-    /// f64, of which there is no portable one here.
-    pub(super) fn of(objective: &str) -> Option<Self> {
+    /// For an objective by the name in the model file; `None` if it isn't known.
+    pub(crate) fn of(objective: &str) -> Option<Self> {
         Some(match objective {
             "reg:squarederror"
             | "reg:linear"
@@ -38,6 +39,7 @@ impl Transform {
             "reg:logistic" | "binary:logistic" => Self::Sigmoid,
             "binary:hinge" => Self::Step,
             "count:poisson" | "reg:gamma" | "reg:tweedie" | "survival:cox" => Self::Exp,
+            "survival:aft" => Self::ExpInDouble,
             "multi:softmax" => Self::Argmax,
             "multi:softprob" => Self::Softmax,
             _ => return None,
@@ -45,17 +47,20 @@ impl Transform {
     }
 
     /// How many values a row's answer has, of this many margins.
-    pub(super) fn outputs(self, margins: usize) -> usize {
+    pub(crate) fn outputs(self, margins: usize) -> usize {
         if self == Self::Argmax { 1 } else { margins }
     }
 
     /// Margins, row-major n × `margins`, to answers, n × [`outputs`](Self::outputs).
-    pub(super) fn apply(self, values: &mut Vec<f32>, margins: usize) {
+    pub(crate) fn apply(self, values: &mut Vec<f32>, margins: usize) {
         match self {
             Self::Identity => {}
             Self::Sigmoid => values.iter_mut().for_each(|value| *value = math::sigmoid(*value)),
             Self::Step => values.iter_mut().for_each(|value| *value = if *value > 0.0 { 1.0 } else { 0.0 }),
             Self::Exp => values.iter_mut().for_each(|value| *value = math::exp(*value)),
+            Self::ExpInDouble => {
+                values.iter_mut().for_each(|value| *value = math::double::exp(f64::from(*value)) as f32)
+            }
             Self::Softmax => values.chunks_exact_mut(margins).for_each(math::softmax),
             Self::Argmax => {
                 let rows = values.len() / margins;
@@ -73,10 +78,10 @@ impl Transform {
 }
 
 /// The margin of a base score, which model files give in the output's space. For `binary:logitraw` that is the margin's own.
-pub(super) fn margin(objective: &str, base_score: f32) -> f32 {
+pub(crate) fn margin(objective: &str, base_score: f32) -> f32 {
     match objective {
         "reg:logistic" | "binary:logistic" => -math::ln(1.0 / base_score - 1.0),
-        "count:poisson" | "reg:gamma" | "reg:tweedie" | "survival:cox" => math::ln(base_score),
+        "count:poisson" | "reg:gamma" | "reg:tweedie" | "survival:cox" | "survival:aft" => math::ln(base_score),
         _ => base_score,
     }
 }

@@ -74,7 +74,7 @@ fn malformed_trees_are_refused() {
     assert_eq!(tree("left_child=1 -1", "left_child=0 -1"), TreeError::ReachedTwice { node: 0 });
     assert_eq!(tree("left_child=1 -1", "left_child=1 -2"), TreeError::ReachedTwice { node: 3 });
     assert_eq!(tree("left_child=1 -1", "left_child=7 -1"), TreeError::NoSuchChild { node: 0, child: 7 });
-    let lowest = format!("left_child={} -1", i64::MIN);
+    let lowest = format!("left_child={} -1", i32::MIN);
     assert!(matches!(tree("left_child=1 -1", &lowest), TreeError::NoSuchChild { .. }));
     let feature = TreeError::NoSuchFeature { node: 0, feature: 2, features: 2 };
     assert_eq!(tree("split_feature=0 1", "split_feature=2 1"), feature);
@@ -109,8 +109,11 @@ fn malformed_headers_are_refused() {
     assert_eq!(message("max_feature_idx=1", "max_feature_idx=18446744073709551615"), {
         "invalid model: 2 feature names, but the last is 18446744073709551615"
     });
-    assert_eq!(message("num_tree_per_iteration=1", "num_tree_per_iteration=2"), {
+    assert_eq!(message("num_class=1\nnum_tree_per_iteration=1", "num_class=2\nnum_tree_per_iteration=2"), {
         "invalid model: 1 trees, 2 in each iteration"
+    });
+    assert_eq!(message("num_tree_per_iteration=1", "num_tree_per_iteration=2"), {
+        "invalid model: 1 classes, but 2 trees in each iteration"
     });
     assert_eq!(message("num_class=1", "num_class=x"), "line 3 is malformed: a number was expected");
     assert_eq!(message("Tree=0", "Tree=1"), "line 10 is malformed: the trees are not in order");

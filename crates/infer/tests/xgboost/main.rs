@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod dump;
 mod oracle;
 mod reference;
 mod robustness;

@@ -8,13 +8,13 @@ use super::reference::{inputs, records};
 use super::{bits, predict};
 
 /// A native model file. In `loss_changes` of splits on categories, XGBoost 1.6 wrote NaN, which serde_json rightly refuses.
-fn parse(model: &[u8]) -> Value {
+pub fn parse(model: &[u8]) -> Value {
     let text = String::from_utf8(model.to_vec()).unwrap().replace("NaN", "0");
     serde_json::from_str(&text).unwrap()
 }
 
 /// A node in XGBoost's dump format, from a tree of the native JSON format.
-fn dump(tree: &Value, node: usize) -> Value {
+pub fn dump(tree: &Value, node: usize) -> Value {
     let at = |name: &str| &tree[name][node];
     let child = |name: &str| at(name).as_i64().unwrap();
     if child("left_children") == -1 {

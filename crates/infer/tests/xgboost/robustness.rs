@@ -70,13 +70,14 @@ fn what_is_not_supported_is_named() {
     let fine = tree(LEFT, RIGHT, 0);
     let message = |json: &str| refusal(json).to_string();
     assert_eq!(message(&tree_model("reg:unheard", "0", &fine)), "objective \"reg:unheard\" is not supported");
-    let linear = tree_model("reg:squarederror", "0", &fine).replace("\"gbtree\"", "\"gblinear\"");
-    assert_eq!(message(&linear), "booster \"gblinear\" is not supported");
+    let other = tree_model("reg:squarederror", "0", &fine).replace("\"gbtree\"", "\"gbforest\"");
+    assert_eq!(message(&other), "booster \"gbforest\" is not supported");
     let vector =
         tree_model("reg:squarederror", "0", &fine.replace("\"size_leaf_vector\":\"0\"", "\"size_leaf_vector\":\"3\""));
     assert_eq!(
         message(&vector),
-        "trees with a vector in each leaf (multi_strategy=multi_output_tree) is not supported"
+        "trees with a vector in each leaf (multi_strategy=multi_output_tree) but no leaf_weights, as by XGBoost before \
+         3.2, is not supported"
     );
     let categories = fine.replace("\"default_left\"", "\"split_type\":[1,0,0],\"default_left\"");
     let old = tree_model("reg:squarederror", "0", &categories).replace("[3,2,0]", "[1,6,2]");
@@ -86,6 +87,43 @@ fn what_is_not_supported_is_named() {
     assert_eq!(refusal("binf"), LoadError::NotAModel);
     assert_eq!(refusal(""), LoadError::NotAModel);
     assert_eq!(refusal("{}"), LoadError::Missing("learner"));
+}
+
+#[test]
+fn malformed_vectors_are_refused() {
+    let vectors = |width: &str, weights: &str, right: [i64; 3]| {
+        let tree = tree(LEFT, right, 0)
+            .replace("\"size_leaf_vector\":\"0\"", &format!("\"size_leaf_vector\":\"{width}\""))
+            .replace("\"tree_param\"", &format!("\"leaf_weights\":{weights},\"tree_param\""));
+        let model = tree_model("reg:squarederror", "0", &tree).replace("\"num_target\":\"1\"", "\"num_target\":\"2\"");
+        load(model.as_bytes())
+    };
+    let message = |width, weights, right| vectors(width, weights, right).unwrap_err().to_string();
+    let model = vectors("2", "[1,2,3,4]", [2, 0, 1]).unwrap();
+    assert_eq!(predict(&model, &[0.0, 0.0, 0.5, 0.0]), [1.0, 2.0, 3.0, 4.0]);
+    let unfit = "invalid model: a tree's leaf_weights are not as many as its leaves need";
+    assert_eq!(message("2", "[1,2,3]", [2, 0, 1]), unfit);
+    assert_eq!(message("x", "[1,2,3,4]", [2, 0, 1]), unfit);
+    assert_eq!(message("18446744073709551615", "[1,2,3,4]", [2, 0, 1]), unfit);
+    assert_eq!(message("2", "[1,2,3,4]", [2, 0, 2]), "invalid model: node 2 has a vector that doesn't exist");
+    assert_eq!(message("2", "[1,2,3,4]", [2, 0, -1]), "invalid model: node 2 has a vector that doesn't exist");
+    assert_eq!(message("4", "[1,2,3,4,5,6,7,8]", [2, 0, 1]), "tree 0 is malformed");
+}
+
+#[test]
+fn malformed_linear_models_are_refused() {
+    let linear = |weights: &str| {
+        format!(
+            r#"{{"learner":{{"gradient_booster":{{"model":{{"boosted_rounds":1,"weights":{weights}}},"name":"gblinear"}},
+            "learner_model_param":{{"base_score":"[5E-1]","num_class":"0","num_feature":"2","num_target":"1"}},
+            "objective":{{"name":"reg:squarederror"}}}},"version":[3,2,0]}}"#
+        )
+    };
+    let model = load(linear("[1,2,4]").as_bytes()).unwrap();
+    assert_eq!(predict(&model, &[10.0, 100.0, f32::NAN, 1.0]), [214.5, 6.5]);
+    let mut out = Vec::new();
+    assert_eq!(model.predict(&[0.0; 2], &mut out, &|| true), Err(PredictError::Cancelled));
+    assert_eq!(refusal(&linear("[1,2]")).to_string(), "invalid model: 2 weights for 2 features and 1 outputs");
 }
 
 #[test]

@@ -1,15 +1,19 @@
 //! Universal Binary JSON, draft 12 (<https://ubjson.org>), big-endian, as XGBoost writes it: arrays with a count and mostly with a
 //! type, objects without either.
 
-use super::LoadError;
-use super::source::{MAX_DEPTH, Source};
+use super::{Budget, MAX_DEPTH, Number, Source};
+use crate::load_error::LoadError;
 
-pub(super) struct Ubj<'a> {
+/// Bytes that a kept string takes beside its characters, the allocator's share included.
+const STRING_BYTES: usize = 16;
+
+pub(crate) struct Ubj<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: usize,
     /// The type that the enclosing typed container gives its elements, which then bear none.
     marker: Option<u8>,
+    budget: Budget,
 }
 
 /// What an array says about itself before its elements.
@@ -19,8 +23,8 @@ struct Header {
 }
 
 impl<'a> Ubj<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, depth: 0, marker: None }
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, depth: 0, marker: None, budget: Budget::of(bytes) }
     }
 
     fn error(&self, problem: &'static str) -> LoadError {
@@ -80,12 +84,13 @@ impl<'a> Ubj<'a> {
         })
     }
 
-    fn float_of(&mut self, marker: u8) -> Result<f32, LoadError> {
-        Ok(match marker {
-            b'd' => f32::from_be_bytes(self.fixed()?),
-            b'D' => f64::from_be_bytes(self.fixed()?) as f32,
-            _ => self.integer_of(marker).map_err(|_| self.error("a number was expected"))? as f32,
-        })
+    fn number_of<T: Number>(&mut self, marker: u8) -> Result<T, LoadError> {
+        let number = match marker {
+            b'd' => T::from_single(f32::from_be_bytes(self.fixed()?)),
+            b'D' => T::from_double(f64::from_be_bytes(self.fixed()?)),
+            _ => self.integer_of(marker).ok().and_then(T::from_integer),
+        };
+        number.ok_or_else(|| self.error(T::EXPECTED))
     }
 
     fn length(&mut self) -> Result<usize, LoadError> {
@@ -167,35 +172,6 @@ impl<'a> Ubj<'a> {
     fn open(&mut self, open: u8, problem: &'static str) -> Result<(), LoadError> {
         if self.marker()? == open { Ok(()) } else { Err(self.error(problem)) }
     }
-
-    /// An array of numbers; `decode` turns the bytes of a whole typed array into them where it knows the type.
-    fn numbers<T>(
-        &mut self,
-        decode: impl Fn(u8, &[u8]) -> Option<Vec<T>>,
-        number: impl Fn(&mut Self, u8) -> Result<T, LoadError>,
-    ) -> Result<Vec<T>, LoadError> {
-        self.open(b'[', "an array was expected")?;
-        let before = self.at;
-        if let Header { marker: Some(marker), count: Some(count) } = self.header()?
-            && let Some(width) = width(marker)
-            && let Some(bytes) = count.checked_mul(width)
-            && let Some(numbers) = self.bytes[self.at..].get(..bytes).and_then(|bytes| decode(marker, bytes))
-        {
-            self.at += bytes;
-            return Ok(numbers);
-        }
-        self.at = before;
-        let mut numbers = Vec::new();
-        self.elements(b']', |ubj, marker| {
-            let marker = match marker {
-                Some(marker) => marker,
-                None => ubj.marker()?,
-            };
-            numbers.push(number(ubj, marker)?);
-            Ok(())
-        })?;
-        Ok(numbers)
-    }
 }
 
 /// Bytes of a number of this type.
@@ -209,7 +185,17 @@ fn width(marker: u8) -> Option<usize> {
     }
 }
 
+/// As many numbers as the bytes are, up to the first that cannot be kept.
+fn decode<T, const N: usize>(bytes: &[u8], numbers: &mut Vec<T>, number: impl Fn([u8; N]) -> Option<T>) {
+    let (chunks, _) = bytes.as_chunks();
+    numbers.extend(chunks.iter().map_while(|chunk| number(*chunk)));
+}
+
 impl Source for Ubj<'_> {
+    fn budget(&mut self) -> &mut Budget {
+        &mut self.budget
+    }
+
     fn object(&mut self, mut each: impl FnMut(&mut Self, &str) -> Result<(), LoadError>) -> Result<(), LoadError> {
         self.open(b'{', "an object was expected")?;
         self.elements(b'}', |ubj, marker| {
@@ -229,31 +215,54 @@ impl Source for Ubj<'_> {
 
     fn string(&mut self) -> Result<String, LoadError> {
         self.open(b'S', "a string was expected")?;
-        self.text().map(str::to_owned)
+        let text = self.text()?;
+        self.budget.take(text.len().saturating_add(STRING_BYTES))?;
+        Ok(text.to_owned())
     }
 
-    fn floats(&mut self) -> Result<Vec<f32>, LoadError> {
-        self.numbers(
-            |marker, bytes| {
-                let (chunks, _) = bytes.as_chunks();
-                (marker == b'd').then(|| chunks.iter().map(|chunk| f32::from_be_bytes(*chunk)).collect())
-            },
-            Self::float_of,
-        )
+    fn number<T: Number>(&mut self) -> Result<T, LoadError> {
+        let marker = self.marker()?;
+        self.number_of(marker)
     }
 
-    fn integers(&mut self) -> Result<Vec<i64>, LoadError> {
-        self.numbers(
-            |marker, bytes| {
-                let (chunks, _) = bytes.as_chunks();
-                match marker {
-                    b'l' => Some(chunks.iter().map(|chunk| i64::from(i32::from_be_bytes(*chunk))).collect()),
-                    b'U' => Some(bytes.iter().map(|byte| i64::from(*byte)).collect()),
-                    _ => None,
+    fn numbers<T: Number>(&mut self) -> Result<Vec<T>, LoadError> {
+        self.open(b'[', "an array was expected")?;
+        let before = self.at;
+        if let Header { marker: Some(marker), count: Some(count) } = self.header()?
+            && let Some(width) = width(marker)
+        {
+            // The numbers must be there before there is room for them.
+            let bytes = count.checked_mul(width).and_then(|bytes| self.bytes[self.at..].get(..bytes));
+            let bytes = bytes.ok_or_else(|| self.error("the file ends too early"))?;
+            let mut numbers = self.budget.list(count)?;
+            match marker {
+                // As XGBoost writes them, at once.
+                b'd' => decode(bytes, &mut numbers, |bytes| T::from_single(f32::from_be_bytes(bytes))),
+                b'l' => decode(bytes, &mut numbers, |bytes| T::from_integer(i32::from_be_bytes(bytes).into())),
+                b'U' => decode(bytes, &mut numbers, |[byte]| T::from_integer(byte.into())),
+                _ => {
+                    for _ in 0..count {
+                        numbers.push(self.number_of(marker)?);
+                    }
+                    return Ok(numbers);
                 }
-            },
-            Self::integer_of,
-        )
+            }
+            self.at += bytes.len();
+            return if numbers.len() == count { Ok(numbers) } else { Err(self.error(T::EXPECTED)) };
+        }
+        self.at = before;
+        let mut numbers = Vec::new();
+        self.elements(b']', |ubj, marker| {
+            ubj.marker = marker;
+            let number = ubj.number()?;
+            ubj.budget.push(&mut numbers, number)?;
+            Ok(())
+        })?;
+        Ok(numbers)
+    }
+
+    fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, LoadError>) -> Result<Option<T>, LoadError> {
+        if self.marker.is_none() && self.eat(b'Z')? { Ok(None) } else { read(self).map(Some) }
     }
 
     fn skip(&mut self) -> Result<(), LoadError> {

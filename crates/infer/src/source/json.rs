@@ -1,17 +1,28 @@
 //! JSON, as XGBoost writes it: standard, but numbers may also be `NaN`, `Infinity` and `-Infinity`.
 
-use super::LoadError;
-use super::source::{MAX_DEPTH, Source};
+use std::borrow::Cow;
 
-pub(super) struct Json<'a> {
+use super::{Budget, MAX_DEPTH, Number, Source};
+use crate::load_error::LoadError;
+
+/// Bytes that a kept string takes beside its characters, the allocator's share included.
+const STRING_BYTES: usize = 16;
+
+pub(crate) struct Json<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: usize,
+    budget: Budget,
 }
 
 impl<'a> Json<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, depth: 0 }
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, depth: 0, budget: Budget::of(bytes) }
+    }
+
+    /// Whether the next value is an array.
+    pub(crate) fn is_array(&mut self) -> bool {
+        self.peek() == Some(b'[')
     }
 
     fn error(&self, problem: &'static str) -> LoadError {
@@ -122,32 +133,37 @@ impl<'a> Json<'a> {
         unit.ok_or_else(|| self.error("four hexadecimal digits were expected"))
     }
 
-    fn integer(&mut self) -> Result<i64, LoadError> {
-        match self.token()? {
-            "true" => Ok(1),
-            "false" => Ok(0),
-            token => token.parse().map_err(|_| self.error("an integer was expected")),
-        }
-    }
-
-    fn float(&mut self) -> Result<f32, LoadError> {
-        let token = self.token()?;
-        let numeral = token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
-        match token {
-            "NaN" => Ok(f32::NAN),
-            "Infinity" => Ok(f32::INFINITY),
-            "-Infinity" => Ok(f32::NEG_INFINITY),
-            // To f32 at once: by way of f64 it would be rounded twice.
-            _ if numeral => token.parse().map_err(|_| self.error("a number was expected")),
-            _ => Err(self.error("a number was expected")),
+    /// A string, copied only if it has escapes.
+    fn text(&mut self) -> Result<Cow<'a, str>, LoadError> {
+        self.expect(b'"', "a string was expected")?;
+        let mut string = Cow::Borrowed("");
+        loop {
+            let rest = &self.bytes[self.at.min(self.bytes.len())..];
+            let plain = rest
+                .iter()
+                .position(|byte| matches!(byte, b'"' | b'\\'))
+                .ok_or_else(|| self.error("the string has no end"))?;
+            let text = std::str::from_utf8(&rest[..plain]).map_err(|_| self.error("not UTF-8"))?;
+            // Adding to what is empty copies nothing.
+            string += text;
+            self.at += plain + 1;
+            if rest[plain] == b'"' {
+                return Ok(string);
+            }
+            let escaped = self.escape()?;
+            string.to_mut().push(escaped);
         }
     }
 }
 
 impl Source for Json<'_> {
+    fn budget(&mut self) -> &mut Budget {
+        &mut self.budget
+    }
+
     fn object(&mut self, mut each: impl FnMut(&mut Self, &str) -> Result<(), LoadError>) -> Result<(), LoadError> {
         self.elements(b'{', b'}', |json| {
-            let key = json.string()?;
+            let key = json.text()?;
             json.expect(b':', "a colon was expected")?;
             each(json, &key)
         })
@@ -158,47 +174,41 @@ impl Source for Json<'_> {
     }
 
     fn string(&mut self) -> Result<String, LoadError> {
-        self.expect(b'"', "a string was expected")?;
-        let mut string = String::new();
-        loop {
-            let rest = &self.bytes[self.at.min(self.bytes.len())..];
-            let plain = rest
-                .iter()
-                .position(|byte| matches!(byte, b'"' | b'\\'))
-                .ok_or_else(|| self.error("the string has no end"))?;
-            let text = std::str::from_utf8(&rest[..plain]).map_err(|_| self.error("not UTF-8"))?;
-            string.push_str(text);
-            self.at += plain + 1;
-            if rest[plain] == b'"' {
-                return Ok(string);
+        let text = self.text()?;
+        self.budget.take(text.len().saturating_add(STRING_BYTES))?;
+        Ok(text.into_owned())
+    }
+
+    fn number<T: Number>(&mut self) -> Result<T, LoadError> {
+        let token = self.token()?;
+        T::from_text(token).ok_or_else(|| self.error(T::EXPECTED))
+    }
+
+    fn numbers<T: Number>(&mut self) -> Result<Vec<T>, LoadError> {
+        let mut numbers = Vec::new();
+        self.array(|json| {
+            let number = json.number()?;
+            json.budget.push(&mut numbers, number)?;
+            Ok(())
+        })?;
+        Ok(numbers)
+    }
+
+    fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, LoadError>) -> Result<Option<T>, LoadError> {
+        match self.peek() {
+            Some(b'n') => {
+                let token = self.token()?;
+                if token == "null" { Ok(None) } else { Err(self.error("a value was expected")) }
             }
-            string.push(self.escape()?);
+            _ => read(self).map(Some),
         }
-    }
-
-    fn floats(&mut self) -> Result<Vec<f32>, LoadError> {
-        let mut floats = Vec::new();
-        self.array(|json| {
-            floats.push(json.float()?);
-            Ok(())
-        })?;
-        Ok(floats)
-    }
-
-    fn integers(&mut self) -> Result<Vec<i64>, LoadError> {
-        let mut integers = Vec::new();
-        self.array(|json| {
-            integers.push(json.integer()?);
-            Ok(())
-        })?;
-        Ok(integers)
     }
 
     fn skip(&mut self) -> Result<(), LoadError> {
         match self.peek() {
             Some(b'{') => self.object(|json, _| json.skip()),
             Some(b'[') => self.array(Self::skip),
-            Some(b'"') => self.string().map(drop),
+            Some(b'"') => self.text().map(drop),
             _ => self.token().map(drop),
         }
     }

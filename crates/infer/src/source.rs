@@ -1,0 +1,139 @@
+//! What the JSON and the UBJ reader have in common: a pull parser that a model's structure is read through, in bounded memory.
+
+mod budget;
+mod json;
+mod ubj;
+
+pub use budget::{Budget, OverBudget, forest_bytes};
+pub(crate) use json::Json;
+pub(crate) use ubj::Ubj;
+
+use crate::load_error::LoadError;
+
+/// Containers may lie this deep within one another. XGBoost's models need 8, its dumps two for each level of a tree.
+pub(crate) const MAX_DEPTH: usize = 128;
+
+/// Reads one value after another, each as what the caller expects it to be.
+///
+/// # Contract
+///
+/// Every method consumes exactly one value or fails. Nothing panics or recurses deeper than [`MAX_DEPTH`], whatever the input. What is
+/// returned has been taken from the [budget](Source::budget).
+pub(crate) trait Source: Sized {
+    /// What may still be read.
+    fn budget(&mut self) -> &mut Budget;
+
+    /// An object: calls `each` with every key, which must consume the value.
+    fn object(&mut self, each: impl FnMut(&mut Self, &str) -> Result<(), LoadError>) -> Result<(), LoadError>;
+
+    /// An array of anything: calls `each` before every element, which must consume it.
+    fn array(&mut self, each: impl FnMut(&mut Self) -> Result<(), LoadError>) -> Result<(), LoadError>;
+
+    /// A string.
+    fn string(&mut self) -> Result<String, LoadError>;
+
+    /// A number.
+    fn number<T: Number>(&mut self) -> Result<T, LoadError>;
+
+    /// An array of numbers.
+    fn numbers<T: Number>(&mut self) -> Result<Vec<T>, LoadError>;
+
+    /// Anything, not kept.
+    fn skip(&mut self) -> Result<(), LoadError>;
+
+    /// After the last value: nothing may follow.
+    fn finish(&mut self) -> Result<(), LoadError>;
+
+    /// What `read` reads, or null.
+    fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, LoadError>) -> Result<Option<T>, LoadError>;
+
+    /// An array of strings.
+    fn strings(&mut self) -> Result<Vec<String>, LoadError> {
+        let mut strings = Vec::new();
+        self.array(|source| {
+            let string = source.string()?;
+            source.budget().push(&mut strings, string)?;
+            Ok(())
+        })?;
+        Ok(strings)
+    }
+}
+
+/// A number as a list keeps it. Integers may be written as booleans.
+pub(crate) trait Number: Copy {
+    /// For an error.
+    const EXPECTED: &'static str;
+
+    /// From its decimal digits.
+    fn from_text(text: &str) -> Option<Self>;
+
+    fn from_integer(value: i64) -> Option<Self>;
+
+    fn from_single(value: f32) -> Option<Self>;
+
+    fn from_double(value: f64) -> Option<Self>;
+}
+
+macro_rules! integer {
+    ($($type:ty),*) => {$(
+        impl Number for $type {
+            const EXPECTED: &'static str = "an integer was expected";
+
+            fn from_text(text: &str) -> Option<Self> {
+                match text {
+                    "true" => Some(1),
+                    "false" => Some(0),
+                    _ => text.parse().ok(),
+                }
+            }
+
+            fn from_integer(value: i64) -> Option<Self> {
+                value.try_into().ok()
+            }
+
+            fn from_single(_: f32) -> Option<Self> {
+                None
+            }
+
+            fn from_double(_: f64) -> Option<Self> {
+                None
+            }
+        }
+    )*};
+}
+
+macro_rules! float {
+    ($($type:ty),*) => {$(
+        impl Number for $type {
+            const EXPECTED: &'static str = "a number was expected";
+
+            fn from_text(text: &str) -> Option<Self> {
+                match text {
+                    "NaN" => Some(Self::NAN),
+                    "Infinity" => Some(Self::INFINITY),
+                    "-Infinity" => Some(Self::NEG_INFINITY),
+                    // At once: f32 by way of f64 would be rounded twice.
+                    _ if text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')) => {
+                        text.parse().ok()
+                    }
+                    _ => None,
+                }
+            }
+
+            fn from_integer(value: i64) -> Option<Self> {
+                Some(value as Self)
+            }
+
+            fn from_single(value: f32) -> Option<Self> {
+                Some(Self::from(value))
+            }
+
+            fn from_double(value: f64) -> Option<Self> {
+                Some(value as Self)
+            }
+        }
+    )*};
+}
+
+integer!(u8, i32, u32, i64, usize);
+float!(f32, f64);
