@@ -254,8 +254,8 @@ impl<X: Scalar, V: Scalar> Forest<X, V> {
             items.capacity() * size_of::<T>()
         }
         let sets = |column: &Column| match column {
-            Column::Categories { set, .. } => of(set),
-            Column::Lowest | Column::MissingLow(_) | Column::MissingHigh(_) => 0,
+            Column::Categories { set, .. } => size_of_val::<[_]>(set),
+            Column::Lowest | Column::MissingLow(_) | Column::MissingHigh(_) | Column::Equal { .. } => 0,
         };
         let nodes = match &self.nodes {
             Nodes::Narrow(nodes) => of(nodes),

@@ -265,7 +265,10 @@ impl TableEngine for XgbModel {
     type Output = f32;
 
     fn memory_bytes(&self) -> Option<usize> {
-        Some(self.forest.memory_bytes())
+        match &self.booster {
+            Booster::Trees(forest) => Some(forest.memory_bytes()),
+            Booster::Linear(_) | Booster::Dump(_) => None,
+        }
     }
 
     fn facts(&self) -> Facts {
