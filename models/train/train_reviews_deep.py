@@ -11,11 +11,10 @@ are added:
   both directions, and pooling. It is trained to add what the wide part lacks. So that this is what
   it lacks on reviews it hasn't seen, the regression fitted without a fold speaks for this fold.
 
-10,000 training reviews, drawn with a fixed seed, are held out for choices; with --all, once
-these are made, they are trained on as well. The test reviews are only used for the accuracy at the
-end.
+10,000 training reviews, drawn with a fixed seed, are held out for choices; the test reviews are
+only used for the accuracy at the end.
 
-    python train_reviews_deep.py --data reviews --out out --all
+    python train_reviews_deep.py --data reviews --out out
 
 writes deep.onnx, tokenizer.json, metrics.json and reference.json, and its parts into out/parts.
 Parts that are there aren't trained again, so that several can be trained at once: --only 0 to
@@ -452,7 +451,6 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, required=True, help="the folder to write to")
     places = range(len(MEMBERS))
     parser.add_argument("--only", type=int, choices=places, help="train this deep part")
-    parser.add_argument("--all", action="store_true", help="train on the held-out reviews as well")
     arguments = parser.parse_args()
     out = arguments.out
     parts = out / "parts"
@@ -465,10 +463,7 @@ def main() -> None:
     texts, labels = load(arguments.data / "train.tsv.xz")
     order = np.random.default_rng(SEED).permutation(len(texts))
     held_out, train = order[:HELD_OUT], order[HELD_OUT:]
-    # The vocabulary is the same either way.
     tokenizer = make_tokenizer([texts[i] for i in train])
-    if arguments.all:
-        train = order
     tokenizer.save(str(out / "tokenizer.json"))
     rows = encode(tokenizer, [texts[i] for i in train])
     held_out_rows = encode(tokenizer, [texts[i] for i in held_out])
@@ -528,7 +523,6 @@ def main() -> None:
         "reviews": {"train": len(rows), "held out": len(held_out), "test": len(test_rows)},
         "test": quality(log_odds(exported, test_rows), test_labels),
         "test, wide alone": wide_quality(weights, biases, test_rows, test_labels),
-        # With --all these are not held out: they say how well it knows what it was taught.
         "held out": evaluate(*members),
         "held out, each deep part": [evaluate(deep) for deep in members],
         "held out, wide alone": wide,
