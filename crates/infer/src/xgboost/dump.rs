@@ -69,11 +69,13 @@ pub fn is_model(bytes: &[u8]) -> bool {
         .is_some()
 }
 
-/// Whether the bytes are meant to be a dump: an array of objects.
+/// Whether the bytes are meant to be a dump: an array of objects that begin with a node's number, as XGBoost writes them.
 #[must_use]
 pub fn is_dump(bytes: &[u8]) -> bool {
-    let rest = bytes.trim_ascii_start().strip_prefix(b"[");
-    rest.is_some_and(|rest| rest.trim_ascii_start().starts_with(b"{"))
+    [b"[".as_slice(), b"{", b"\"nodeid\""]
+        .iter()
+        .try_fold(bytes, |rest, token| rest.trim_ascii_start().strip_prefix(*token))
+        .is_some()
 }
 
 /// A dump with what it does not say, as a bundle keeps them.
