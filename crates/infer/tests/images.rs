@@ -102,6 +102,25 @@ fn seams_do_not_show() {
 }
 
 #[test]
+fn line_art_has_no_seams() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/line-art/1");
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let mut manifest = Manifest::parse(std::str::from_utf8(&read("model.toml")).unwrap()).unwrap();
+    let files: HashMap<String, Vec<u8>> = manifest.files.keys().map(|name| (name.clone(), read(name))).collect();
+    let mut draw = |tile| {
+        schema(&mut manifest).tile = tile;
+        let (model, control) = (load(&manifest, &files).unwrap(), Control::default());
+        let drawing = model.run(&files["coffee.png"], &manifest.read_params("").unwrap(), &control).unwrap();
+        (drawing.body, control.progress().1)
+    };
+    let (whole, one) = draw(None);
+    let (tiled, six) = draw(Some(Tile { side: 208, overlap: 64 }));
+    assert_eq!((one, six), (1, 6));
+    println!("at most {}", most(&tiled, &whole));
+    assert!(most(&tiled, &whole) <= 2);
+}
+
+#[test]
 fn too_little_overlap_would_be_noticed() {
     let mut manifest = drafted("soft.onnx", Pixels::Unit);
     schema(&mut manifest).tile = Some(Tile { side: 32, overlap: 0 });
