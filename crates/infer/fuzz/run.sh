@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- xgboost lightgbm sklearn dump onnx_trees torch safetensors
+[ $# -gt 0 ] || set -- xgboost lightgbm sklearn dump onnx_trees net tfidf torch safetensors picture
 # libFuzzer's instrumentation wants a nightly compiler, or a stable one that is told to act as one.
 export RUSTC_BOOTSTRAP=1
 for target; do
@@ -21,6 +21,9 @@ for target; do
         onnx_trees) seeds=tests/reference/onnx-trees ;;
         torch) seeds=tests/reference/names ;;
         safetensors) seeds=../../models/names/1 ;;
+        net) seeds="tests/reference/onnx tests/reference/images" ;;
+        tfidf) seeds=tests/reference/tfidf ;;
+        picture) seeds=tests/reference/pictures ;;
     esac
     mkdir -p "fuzz/corpus/$target"
     # shellcheck disable=SC2086

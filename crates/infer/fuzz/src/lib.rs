@@ -97,3 +97,26 @@ pub fn torch(data: &[u8]) {
 pub fn safetensors(data: &[u8]) {
     let _ = char_rnn::Network::read(data);
 }
+
+/// A net, read but not run: what a run may take is bounded by its inputs.
+pub fn net(data: &[u8]) {
+    let _ = infer::onnx::Net::read(data);
+}
+
+/// A linear classifier of texts.
+pub fn tfidf(data: &[u8]) {
+    if let Ok(model) = infer::tfidf::TfidfModel::read(data) {
+        let decision = model.decide("영화 film, e\u{301}!", &mut infer::tfidf::Scratch::default());
+        model.class(&decision);
+        if model.has_probabilities() {
+            model.probabilities(&decision);
+        }
+    }
+}
+
+/// A picture of at most a megapixel, which may take 16 bytes a pixel on its way.
+pub fn picture(data: &[u8]) {
+    if let Ok(picture) = infer::picture::decode(data, 1 << 20) {
+        picture.upright();
+    }
+}

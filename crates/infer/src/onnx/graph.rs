@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use bundle::{Datatype, Dim, Port};
 
 use super::NetError;
-use super::growth::{self, Growth};
+use super::growth::{self, Attributes, Growth};
 use super::proto::{Fields, Malformed, Value};
 
 /// How deep graphs may lie within graphs (of `If`, `Loop`, `Scan`), and types within types.
@@ -123,7 +123,7 @@ impl Facts {
             facts.outputs.push(read_port("output", port)?);
             facts.last_operators.push(graph.last_operators(value_name(port)?));
         }
-        counted.growth.check()?;
+        counted.growth.check(bytes.len())?;
         facts.values = graph.writers.keys().map(|name| (*name).to_owned()).collect();
         let mut names = HashSet::new();
         if let Some(twice) = facts.inputs.iter().find(|port| !names.insert(&port.name)) {
@@ -190,6 +190,16 @@ fn read_graph<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted<'a>) -> R
         return Err(NetError::Malformed(format!("its graphs lie more than {MAX_DEPTH} deep within each other")));
     }
     let mut graph = Graph::default();
+    // First what the nodes may take: in the file it comes after them.
+    for field in Fields(bytes) {
+        let (number, value) = field?;
+        if number == 5 {
+            let name = check_tensor(value.bytes()?, counted)?;
+            counted.growth.constant(name, value.bytes()?)?;
+            graph.initializers.insert(name);
+            graph.given.insert(name);
+        }
+    }
     for field in Fields(bytes) {
         let (number, value) = field?;
         match number {
@@ -199,12 +209,6 @@ fn read_graph<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted<'a>) -> R
                     graph.writers.insert(output, (node.operator, node.inputs.first().copied().unwrap_or("")));
                 }
                 graph.nodes.push(node);
-            }
-            5 => {
-                let name = check_tensor(value.bytes()?, counted)?;
-                counted.growth.constant(name, value.bytes()?)?;
-                graph.initializers.insert(name);
-                graph.given.insert(name);
             }
             11..=13 => {
                 counted.part()?;
@@ -229,7 +233,7 @@ fn read_graph<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted<'a>) -> R
 
 fn read_node<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted<'a>) -> Result<Node<'a>, NetError> {
     counted.part()?;
-    let (mut operator, mut inputs, mut outputs, mut constant) = ("", Vec::new(), Vec::new(), None);
+    let (mut operator, mut inputs, mut outputs, mut attributes) = ("", Vec::new(), Vec::new(), Attributes::default());
     for field in Fields(bytes) {
         let (number, value) = field?;
         match number {
@@ -239,7 +243,7 @@ fn read_node<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted<'a>) -> Re
                 names.push(value.text()?);
             }
             4 => operator = value.text()?,
-            5 => constant = check_attribute(value.bytes()?, depth, counted)?.or(constant),
+            5 => check_attribute(value.bytes()?, depth, counted, &mut attributes)?,
             _ => {}
         }
     }
@@ -247,28 +251,35 @@ fn read_node<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted<'a>) -> Re
     if matches!(operator, "Loop" | "Scan") {
         return Err(NetError::Unsupported(format!("the operator {operator}, which may never end")));
     }
-    match (operator, constant, outputs.first()) {
+    match (operator, attributes.tensor, outputs.first()) {
         ("Constant", Some(tensor), Some(name)) => counted.growth.constant(name, tensor)?,
-        _ => counted.growth.node(operator, &inputs, &outputs),
+        _ => counted.growth.node(operator, &inputs, &outputs, &attributes),
     }
     Ok(Node { operator, inputs, outputs })
 }
 
-/// Checks an attribute; answers the tensor that it has, if it has one.
-fn check_attribute<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted<'a>) -> Result<Option<&'a [u8]>, NetError> {
+/// Checks an attribute, and keeps of it what sizes depend on.
+fn check_attribute<'a>(
+    bytes: &'a [u8],
+    depth: usize,
+    counted: &mut Counted<'a>,
+    attributes: &mut Attributes<'a>,
+) -> Result<(), NetError> {
     counted.part()?;
-    let (mut name, mut kind, mut ints, mut tensor) = ("", 0, Vec::new(), None);
+    let (mut name, mut kind, mut ints) = ("", 0, Vec::new());
     for field in Fields(bytes) {
         let (number, value) = field?;
         match number {
             1 => name = value.text()?,
+            3 => ints.push(value.number()? as i64),
             5 | 10 => {
                 check_tensor(value.bytes()?, counted)?;
-                tensor = Some(value.bytes()?);
+                attributes.tensor = Some(value.bytes()?);
             }
             6 | 11 => {
                 read_graph(value.bytes()?, depth + 1, counted)?;
             }
+            7 => attributes.count += if let Value::Bytes(floats) = value { floats.len().div_ceil(4) } else { 1 },
             8 => {
                 count_integers(value, counted)?;
                 value.numbers(|number| ints.push(number as i64))?;
@@ -281,7 +292,16 @@ fn check_attribute<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted<'a>)
     }
     check_kind(name, kind)?;
     growth::check_attribute(name, &ints)?;
-    Ok(tensor)
+    attributes.count += ints.len();
+    match name {
+        "axis" => attributes.axis = ints.first().copied(),
+        "keepdims" => attributes.keepdims = ints.first().copied(),
+        "perm" => attributes.perm = Some(ints),
+        "start" | "end" => attributes.cut = true,
+        "value_int" | "value_ints" => attributes.ints = Some(ints),
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Refuses an attribute of another type than every operator has it of; an engine might take its default instead. 0 is none given.

@@ -124,6 +124,45 @@ fn crafted_files_are_refused_with_a_reason() {
                 node("ConstantOfShape", &["b"], &["c"], &[]),
             ]),
         ),
+        (
+            "each element of a constant with each of another",
+            relu(&[
+                node("Mul", &["column", "row"], &["table"], &[]),
+                // Exporters write initial values after the nodes that take them.
+                bytes(5, tensor("column", F32, &[4000, 1], &[0; 16_000])),
+                bytes(5, tensor("row", F32, &[1, 4000], &[0; 16_000])),
+            ]),
+        ),
+        (
+            "a constant taken from again and again",
+            relu(&[
+                node("Gather", &["rows", "places"], &["table"], &[]),
+                bytes(5, tensor("rows", F32, &[2, 4000], &[0; 32_000])),
+                bytes(5, tensor("places", 6, &[4000], &[0; 16_000])),
+            ]),
+        ),
+        (
+            "a constant that a convolution pads",
+            relu(&[
+                node(
+                    "Conv",
+                    &["image", "kernel"],
+                    &["wide"],
+                    &[attribute("pads", vec![number(8, 8000); 4].concat(), 7)],
+                ),
+                bytes(5, tensor("image", F32, &[1, 1, 1, 1], &[0; 4])),
+                bytes(5, tensor("kernel", F32, &[1, 1, 1, 1], &[0; 4])),
+            ]),
+        ),
+        (
+            "a range in small steps",
+            relu(&[
+                node("Range", &["from", "to", "step"], &["numbers"], &[]),
+                bytes(5, tensor("from", F32, &[], &0_f32.to_le_bytes())),
+                bytes(5, tensor("to", F32, &[], &1_f32.to_le_bytes())),
+                bytes(5, tensor("step", F32, &[], &1e-9_f32.to_le_bytes())),
+            ]),
+        ),
         ("texts", text_input),
         ("100,000 nodes that write one value", many),
     ];
