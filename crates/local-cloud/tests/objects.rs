@@ -15,7 +15,8 @@ async fn of_32_racing_writers_exactly_one_wins() {
         for writer in 0..32 {
             let (client, path) = (running.client.clone(), path.clone());
             writers.spawn(async move {
-                let body = format!("writer {writer}");
+                // A row of the database, and a file.
+                let body = format!("writer {writer} ").repeat(if round % 2 == 0 { 1 } else { 8_000 });
                 let answer = client.s3("PUT", &path, &[("if-none-match", "*")], body.as_bytes()).await;
                 (answer.status.as_u16(), body)
             });
@@ -28,7 +29,44 @@ async fn of_32_racing_writers_exactly_one_wins() {
         assert_eq!(kept.text(), winners[0].1);
     }
     let blobs = std::fs::read_dir(running.directory.path().join("data/blobs")).expect("a folder").count();
-    assert_eq!(blobs, 4, "losers leave no files behind");
+    assert_eq!(blobs, 2, "losers leave no files behind");
+    running.cloud.shutdown().await;
+}
+
+/// How many objects have their bytes in a file, and how many in the database.
+fn kept(data: &std::path::Path) -> (usize, i64) {
+    let files = std::fs::read_dir(data.join("blobs")).expect("a folder").count();
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let db = rusqlite::Connection::open_with_flags(data.join("cloud.sqlite3"), flags).expect("opens");
+    (files, db.query_row("SELECT count(*) FROM small_blobs", [], |row| row.get(0)).expect("a number"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_objects_lie_in_the_database_and_large_ones_in_files() {
+    let running = start().await;
+    let (client, data) = (&running.client, running.directory.path().join("data"));
+    let bytes: Vec<u8> = (0..200_000_u32).map(|at| (at % 251) as u8).collect();
+    for (size, stored) in [(0, (0, 2)), (1, (0, 2)), (65_536, (0, 2)), (65_537, (2, 0)), (200_000, (2, 0)), (7, (0, 2))]
+    {
+        let body = &bytes[..size];
+        let length = size.to_string();
+        // Which HTTP clients leave out of an empty body.
+        client.s3("PUT", "/millpond-outbox/a", &[("content-length", length.as_str())], body).await.expect(200);
+        let copy = [("x-amz-copy-source", "/millpond-outbox/a")];
+        client.s3("PUT", "/millpond-outbox/b", &copy, b"").await.expect(200);
+        assert_eq!(kept(&data), stored, "{size} bytes, and what they replaced is gone");
+        for path in ["/millpond-outbox/a", "/millpond-outbox/b"] {
+            assert_eq!(client.s3("GET", path, &[], b"").await.expect(200).body, body, "{size} bytes");
+            if size > 6 {
+                let part = client.s3("GET", path, &[("range", "bytes=3-5")], b"").await.expect(206);
+                assert_eq!(part.body, body[3..6]);
+            }
+        }
+    }
+    for path in ["/millpond-outbox/a", "/millpond-outbox/b"] {
+        client.s3("DELETE", path, &[], b"").await.expect(204);
+    }
+    assert_eq!(kept(&data), (0, 0));
     running.cloud.shutdown().await;
 }
 

@@ -1,4 +1,4 @@
-//! Receiving a body: to a file, hashed on the way, and checked against everything that the client said of it.
+//! Receiving a body: to a file unless it is small, hashed on the way, and checked against everything that the client said of it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -65,7 +65,7 @@ pub(super) struct Claims {
     pub(super) trailer: Option<TrailingHeaders>,
 }
 
-/// A body on disk whose claims all hold; its checksums are those that the client chose, or CRC64NVME.
+/// A body whose claims all hold; its checksums are those that the client chose, or CRC64NVME.
 pub(super) struct ReceivedBody {
     pub(super) blob: FinishedBlob,
     pub(super) checksums: BTreeMap<String, String>,
@@ -116,7 +116,7 @@ pub(super) async fn receive(store: &Store, body: Option<StreamingBlob>, claims: 
         algorithms.push("CRC64NVME");
     }
 
-    let mut writer = store.create_blob(hasher(&algorithms)).await?;
+    let mut writer = store.create_blob(hasher(&algorithms));
     if let Some(mut body) = body {
         let mut gathered = BytesMut::new();
         let mut received_bytes = 0;
@@ -137,10 +137,7 @@ pub(super) async fn receive(store: &Store, body: Option<StreamingBlob>, claims: 
             writer = write(writer, gathered.freeze()).await?;
         }
     }
-    let blob = tokio::task::spawn_blocking(move || writer.finish())
-        .await
-        .map_err(|_| StoreError::Closed)?
-        .map_err(StoreError::from)?;
+    let blob = finish(writer).await?;
 
     if blob.size_bytes != claimed_bytes {
         return Err(s3_error!(IncompleteBody));
@@ -169,7 +166,18 @@ pub(super) fn by_algorithm(checksums: &Checksum) -> BTreeMap<String, String> {
     given_checksums!(checksums)
 }
 
+async fn finish(writer: BlobWriter) -> Result<FinishedBlob, StoreError> {
+    if writer.stays_small(0) {
+        return Ok(writer.finish()?);
+    }
+    Ok(tokio::task::spawn_blocking(move || writer.finish()).await.map_err(|_| StoreError::Closed)??)
+}
+
 async fn write(mut writer: BlobWriter, bytes: Bytes) -> Result<BlobWriter, StoreError> {
+    if writer.stays_small(bytes.len()) {
+        writer.write(&bytes)?;
+        return Ok(writer);
+    }
     tokio::task::spawn_blocking(move || {
         writer.write(&bytes)?;
         Ok(writer)

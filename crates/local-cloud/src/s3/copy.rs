@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
 
 use super::body::{self, Claims, show_checksums};
-use super::get::ReadConditions;
+use super::get::{ReadConditions, stream};
 use super::put::{head_of, require_null_version, write_condition};
 use super::{request_id, shown_time};
 use crate::events::ObjectEvent;
@@ -84,7 +82,7 @@ pub(super) async fn copy(
     Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), ..CopyObjectOutput::default() }))
 }
 
-/// The source's record and a durable link to its bytes. A source that is replaced in between is looked up again.
+/// The source's record and its bytes once more. A source that is replaced in between is looked up again.
 async fn linked(
     store: &Store,
     source: &(String, String),
@@ -94,7 +92,7 @@ async fn linked(
     loop {
         let record = store.object(source.0.clone(), source.1.clone()).await?;
         check_source(conditions, &record)?;
-        match store.link_blob(record.blob.clone()).await {
+        match store.copy_bytes(record.stored.clone()).await {
             Ok(staged) => return Ok((record, staged)),
             Err(StoreError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound && attempts < 16 => {
                 attempts += 1;
@@ -120,7 +118,7 @@ pub(super) async fn part(
     super::multipart::check_part_number(input.part_number)?;
     store.upload(input.bucket.clone(), input.key.clone(), input.upload_id.clone()).await?;
     let (bucket, key) = source_of(input.copy_source)?;
-    let (record, file) = store.open_object(bucket, key).await?;
+    let (record, content) = store.open_object(bucket, key).await?;
     let conditions = ReadConditions {
         if_match: input.copy_source_if_match,
         if_none_match: input.copy_source_if_none_match,
@@ -136,9 +134,7 @@ pub(super) async fn part(
         None => 0..record.size_bytes,
     };
     let length = range.end - range.start;
-    let mut file = tokio::fs::File::from_std(file);
-    file.seek(std::io::SeekFrom::Start(range.start)).await.map_err(StoreError::from)?;
-    let bytes = StreamingBlob::wrap(ReaderStream::with_capacity(file.take(length), 256 << 10));
+    let bytes = stream(content, &range).await?;
     let claims = Claims { length: i64::try_from(length).ok(), ..Claims::default() };
     let received = body::receive(store, Some(bytes), claims).await?;
     let etag = hex::encode(received.blob.md5);

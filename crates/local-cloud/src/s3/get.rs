@@ -4,14 +4,14 @@ use std::io::SeekFrom;
 use std::ops::Range as ByteRange;
 
 use s3s::dto::*;
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
 use super::body::show_checksums;
 use super::put::require_null_version;
 use super::shown_time;
-use crate::store::{ObjectRecord, Store};
+use crate::store::{Content, ObjectRecord, Store, StoreError};
 
 const READ_CHUNK_BYTES: usize = 128 << 10;
 
@@ -117,7 +117,7 @@ fn parts_count(record: &ObjectRecord, part: Option<i32>) -> Option<i32> {
 pub(super) async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     let input = request.input;
     require_null_version(input.version_id.as_deref())?;
-    let (record, file) = store.open_object(input.bucket, input.key).await?;
+    let (record, content) = store.open_object(input.bucket, input.key).await?;
     let conditions = ReadConditions {
         if_match: input.if_match,
         if_none_match: input.if_none_match,
@@ -126,18 +126,31 @@ pub(super) async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3
     };
     conditions.check(&record)?;
     let (range, partial) = selected(&record, input.range, input.part_number)?;
-    let mut file = tokio::fs::File::from_std(file);
-    if range.start > 0 {
-        file.seek(SeekFrom::Start(range.start)).await.map_err(crate::store::StoreError::from)?;
-    }
-    let bytes = ReaderStream::with_capacity(file.take(range.end - range.start), READ_CHUNK_BYTES);
     let mut output = GetObjectOutput {
-        body: Some(StreamingBlob::wrap(bytes)),
+        body: Some(stream(content, &range).await?),
         parts_count: parts_count(&record, input.part_number),
         ..GetObjectOutput::default()
     };
     describe!(output, record, range, partial, input.checksum_mode.is_some());
     Ok(S3Response::new(output))
+}
+
+/// A range of an object's bytes, which lies within it.
+pub(super) async fn stream(content: Content, range: &ByteRange<u64>) -> S3Result<StreamingBlob> {
+    let length = range.end - range.start;
+    match content {
+        Content::Memory(bytes) => {
+            let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+            Ok(StreamingBlob::from(Body::from(bytes.slice(within(range.start)..within(range.end)))))
+        }
+        Content::File(file) => {
+            let mut file = tokio::fs::File::from_std(file);
+            if range.start > 0 {
+                file.seek(SeekFrom::Start(range.start)).await.map_err(StoreError::from)?;
+            }
+            Ok(StreamingBlob::wrap(ReaderStream::with_capacity(file.take(length), READ_CHUNK_BYTES)))
+        }
+    }
 }
 
 pub(super) async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {

@@ -7,7 +7,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::body::{self, Claims, given_checksums, show_checksums};
 use super::request_id;
 use crate::events::ObjectEvent;
-use crate::store::{Condition, Head, NewObject, Store};
+use crate::store::{Condition, Head, NewObject, SMALL_MAX_BYTES, Store};
 
 /// All metadata of an object together, names and values: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>.
 const METADATA_MAX_BYTES: usize = 2048;
@@ -82,7 +82,10 @@ pub(super) async fn put(
     let input = &mut request.input;
     let condition = write_condition(input.if_match.take(), input.if_none_match.take())?;
     let mut head: Head = head_of!(input);
-    store.require_bucket(input.bucket.clone()).await?;
+    // The record's transaction finds out, too; but not before the whole body has been taken.
+    if input.content_length.is_none_or(|length| length > SMALL_MAX_BYTES as i64) {
+        store.require_bucket(input.bucket.clone()).await?;
+    }
     let claims = Claims {
         length: input.content_length,
         content_md5: input.content_md5.take(),

@@ -1,4 +1,7 @@
-//! Object bytes: one file each, named by a UUID, so that no key can alias another or escape the directory.
+//! Object bytes: one file each, named by a UUID, so that no key can alias another or escape the directory; small ones in the database.
+//!
+//! A file costs two syncs of its own before the transaction that names it, its bytes' and its directory's. A row shares the transaction's,
+//! and so those of all requests that are committed with it.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -7,8 +10,45 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use md5::{Digest, Md5};
+use rusqlite::params;
 use s3s::checksum::ChecksumHasher;
 use s3s::dto::Checksum;
+
+use super::db::{Change, Effect};
+use super::error::Result as StoreResult;
+
+/// Up to here an object's bytes lie in the database. Jobs' documents do, and the answers in them.
+pub(crate) const SMALL_MAX_BYTES: usize = 64 << 10;
+
+/// Where an object's bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// A blob of this name.
+    File(String),
+    /// A row of `small_blobs`.
+    Row(i64),
+}
+
+impl Stored {
+    /// From the two columns of a record, of which one is set.
+    pub(super) fn of_columns(blob: Option<String>, small: Option<i64>) -> Self {
+        match (blob, small) {
+            (_, Some(row)) => Self::Row(row),
+            (blob, None) => Self::File(blob.unwrap_or_default()),
+        }
+    }
+
+    /// Removes the bytes, which no record names any more: a row now, a file once the change is durable.
+    pub(super) fn remove(self, change: &Change<'_>) -> StoreResult<()> {
+        match self {
+            Self::File(name) => change.after_commit(Effect::RemoveBlob(name)),
+            Self::Row(row) => {
+                change.prepare_cached("DELETE FROM small_blobs WHERE id = ?1")?.execute([row])?;
+            }
+        }
+        Ok(())
+    }
+}
 
 /// The folder of blobs, and beside it the folder of uploads under way.
 #[derive(Debug, Clone)]
@@ -57,17 +97,43 @@ impl Blobs {
         }
     }
 
-    pub(crate) fn create(&self, checksums: ChecksumHasher) -> io::Result<BlobWriter> {
-        let name = uuid::Uuid::new_v4().simple().to_string();
-        let path = self.uploading.join(&name);
-        let file = File::options().write(true).create_new(true).open(&path)?;
-        Ok(BlobWriter {
-            file,
-            staged: StagedBlob { name, path, home: Arc::clone(&self.blobs), keep: false },
+    pub(crate) fn create(&self, checksums: ChecksumHasher) -> BlobWriter {
+        BlobWriter {
+            blobs: self.clone(),
+            target: Target::Memory(Vec::new()),
             md5: Md5::new(),
             checksums,
             size_bytes: 0,
-        })
+        }
+    }
+
+    fn create_file(&self) -> io::Result<(File, StagedFile)> {
+        let name = uuid::Uuid::new_v4().simple().to_string();
+        let path = self.uploading.join(&name);
+        let file = File::options().write(true).create_new(true).open(&path)?;
+        Ok((file, StagedFile { name, path, keep: false }))
+    }
+
+    /// Makes a file durable under its final name.
+    fn settle(&self, file: &File, staged: &mut StagedFile) -> io::Result<()> {
+        file.sync_all()?;
+        let target = self.path(&staged.name);
+        fs::rename(&staged.path, &target)?;
+        staged.path = target;
+        sync_dir(&self.blobs)
+    }
+
+    /// The same bytes, in a file.
+    pub(crate) fn in_file(&self, staged: StagedBlob) -> io::Result<StagedFile> {
+        match staged {
+            StagedBlob::File(staged) => Ok(staged),
+            StagedBlob::Small(bytes) => {
+                let (mut file, mut staged) = self.create_file()?;
+                file.write_all(&bytes)?;
+                self.settle(&file, &mut staged)?;
+                Ok(staged)
+            }
+        }
     }
 
     /// A second name for the bytes of a blob, ready to be recorded. Blobs never change, so a link is a copy.
@@ -78,14 +144,14 @@ impl Blobs {
             fs::copy(self.path(source), &path)?;
             File::open(&path)?.sync_all()?;
         }
-        let staged = StagedBlob { name, path, home: Arc::clone(&self.blobs), keep: false };
+        let staged = StagedFile { name, path, keep: false };
         sync_dir(&self.blobs)?;
-        Ok(staged)
+        Ok(StagedBlob::File(staged))
     }
 
     /// The bytes of several blobs, one after the other.
     pub(crate) fn concatenate(&self, sources: &[String], checksums: ChecksumHasher) -> io::Result<FinishedBlob> {
-        let mut writer = self.create(checksums)?;
+        let mut writer = self.create(checksums);
         let mut buffer = vec![0; 1 << 18];
         for source in sources {
             let mut file = File::open(self.path(source))?;
@@ -101,32 +167,57 @@ impl Blobs {
     }
 }
 
-/// A blob being written. Dropped before `finish`, it removes its file.
+/// A blob being written: in memory as long as it is small. Dropped before `finish`, it removes its file.
 pub(crate) struct BlobWriter {
-    file: File,
-    staged: StagedBlob,
+    blobs: Blobs,
+    target: Target,
     md5: Md5,
     checksums: ChecksumHasher,
     size_bytes: u64,
 }
 
+enum Target {
+    Memory(Vec<u8>),
+    File(File, StagedFile),
+}
+
 impl BlobWriter {
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.md5.update(bytes);
-        self.checksums.update(bytes);
-        self.size_bytes += bytes.len() as u64;
-        self.file.write_all(bytes)
+    /// Whether so many more bytes touch no file.
+    pub(crate) fn stays_small(&self, more: usize) -> bool {
+        matches!(&self.target, Target::Memory(bytes) if bytes.len() + more <= SMALL_MAX_BYTES)
     }
 
-    /// Makes the bytes durable under their final name. Blocking, like all of this module.
-    pub(crate) fn finish(mut self) -> io::Result<FinishedBlob> {
-        self.file.sync_all()?;
-        let target = self.staged.home.join(&self.staged.name);
-        fs::rename(&self.staged.path, &target)?;
-        self.staged.path = target;
-        sync_dir(&self.staged.home)?;
+    /// Blocking, unless it stays small.
+    pub(crate) fn write(&mut self, more: &[u8]) -> io::Result<()> {
+        self.md5.update(more);
+        self.checksums.update(more);
+        self.size_bytes += more.len() as u64;
+        if let Target::Memory(bytes) = &mut self.target {
+            if bytes.len() + more.len() <= SMALL_MAX_BYTES {
+                bytes.extend_from_slice(more);
+                return Ok(());
+            }
+            let (mut file, staged) = self.blobs.create_file()?;
+            file.write_all(bytes)?;
+            self.target = Target::File(file, staged);
+        }
+        match &mut self.target {
+            Target::File(file, _) => file.write_all(more),
+            Target::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Makes a file's bytes durable under their final name; small ones become so with their record. Blocking, unless it stayed small.
+    pub(crate) fn finish(self) -> io::Result<FinishedBlob> {
+        let staged = match self.target {
+            Target::Memory(bytes) => StagedBlob::Small(bytes),
+            Target::File(file, mut staged) => {
+                self.blobs.settle(&file, &mut staged)?;
+                StagedBlob::File(staged)
+            }
+        };
         Ok(FinishedBlob {
-            staged: self.staged,
+            staged,
             size_bytes: self.size_bytes,
             md5: self.md5.finalize().into(),
             checksums: self.checksums.finalize(),
@@ -134,7 +225,7 @@ impl BlobWriter {
     }
 }
 
-/// What was written: durable, but not yet named by any record.
+/// What was written, but is not yet named by any record.
 pub(crate) struct FinishedBlob {
     pub(crate) staged: StagedBlob,
     pub(crate) size_bytes: u64,
@@ -142,15 +233,33 @@ pub(crate) struct FinishedBlob {
     pub(crate) checksums: Checksum,
 }
 
-/// A file that removes itself unless it is kept, so that a failed or abandoned request leaves nothing behind.
-pub(crate) struct StagedBlob {
-    name: String,
-    path: PathBuf,
-    home: Arc<Path>,
-    keep: bool,
+/// Bytes ready to be recorded.
+pub(crate) enum StagedBlob {
+    Small(Vec<u8>),
+    File(StagedFile),
 }
 
 impl StagedBlob {
+    /// Hands the bytes over to the record that names them, within its transaction.
+    pub(super) fn store(self, change: &Change<'_>) -> StoreResult<Stored> {
+        match self {
+            Self::File(staged) => Ok(Stored::File(staged.keep())),
+            Self::Small(bytes) => {
+                change.prepare_cached("INSERT INTO small_blobs (bytes) VALUES (?1)")?.execute(params![bytes])?;
+                Ok(Stored::Row(change.last_insert_rowid()))
+            }
+        }
+    }
+}
+
+/// A durable file that removes itself unless it is kept, so that a failed or abandoned request leaves nothing behind.
+pub(crate) struct StagedFile {
+    name: String,
+    path: PathBuf,
+    keep: bool,
+}
+
+impl StagedFile {
     /// Hands the file over to the record that names it; call it inside the transaction that writes the record.
     pub(crate) fn keep(mut self) -> String {
         self.keep = true;
@@ -158,7 +267,7 @@ impl StagedBlob {
     }
 }
 
-impl Drop for StagedBlob {
+impl Drop for StagedFile {
     fn drop(&mut self) {
         if !self.keep
             && let Err(error) = fs::remove_file(&self.path)

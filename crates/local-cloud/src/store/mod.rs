@@ -18,14 +18,14 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-pub(crate) use blobs::{BlobWriter, FinishedBlob, StagedBlob};
+pub(crate) use blobs::{BlobWriter, FinishedBlob, SMALL_MAX_BYTES, StagedBlob};
 pub(crate) use buckets::CorsRule;
 pub(crate) use error::{Result, StoreError};
 pub(crate) use listing::{Listing, ListingEntry, ListingQuery};
 pub(crate) use messages::{NewMessage, Receipt, ReceiveOptions, ReceivedMessage};
 pub(crate) use moves::MoveTasks;
 pub(crate) use multipart::{CompletedPart, PartRecord, UploadRecord};
-pub(crate) use objects::{Condition, Head, NewObject, ObjectRecord};
+pub(crate) use objects::{Condition, Content, Head, NewObject, ObjectRecord};
 pub(crate) use queues::{NAME_MAX_CHARS as QUEUE_NAME_MAX_CHARS, Queue, QueueAttributes, RedrivePolicy};
 
 use crate::Clock;
@@ -52,8 +52,8 @@ impl Store {
         let path = data_dir.join("cloud.sqlite3");
         let connection = schema::open(&path)?;
         let mut named = HashSet::new();
-        for table in ["objects", "parts"] {
-            let mut statement = connection.prepare(&format!("SELECT blob FROM {table}"))?;
+        for names in ["SELECT blob FROM objects WHERE blob IS NOT NULL", "SELECT blob FROM parts"] {
+            let mut statement = connection.prepare(names)?;
             for name in statement.query_map([], |row| row.get(0))? {
                 named.insert(name?);
             }

@@ -109,6 +109,9 @@ impl Store {
         checksums: BTreeMap<String, String>,
     ) -> Result<()> {
         let now_ms = self.now_ms();
+        let FinishedBlob { staged, size_bytes, md5, .. } = blob;
+        let blobs = self.blobs.clone();
+        let staged = objects::blocking(move || blobs.in_file(staged)).await?;
         self.db
             .write(move |change| {
                 find_upload(change, &bucket, &key, &upload)?;
@@ -119,12 +122,12 @@ impl Store {
                         |row| row.get(0),
                     )
                     .optional()?;
-                let size = i64::try_from(blob.size_bytes).map_err(|_| StoreError::Invalid("too large".into()))?;
-                let (etag, checksums) = (hex::encode(blob.md5), serde_json::to_string(&checksums)?);
+                let size = i64::try_from(size_bytes).map_err(|_| StoreError::Invalid("too large".into()))?;
+                let (etag, checksums) = (hex::encode(md5), serde_json::to_string(&checksums)?);
                 change.execute(
                     "INSERT OR REPLACE INTO parts (upload, number, blob, size, etag, checksums, modified_ms)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                    params![upload, number, blob.staged.keep(), size, etag, checksums, now_ms],
+                    params![upload, number, staged.keep(), size, etag, checksums, now_ms],
                 )?;
                 if let Some(old) = old {
                     change.after_commit(Effect::RemoveBlob(old));

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 
+use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 use s3s::checksum::ChecksumHasher;
 use serde::{Deserialize, Serialize};
 
-use super::blobs::{BlobWriter, StagedBlob};
+use super::blobs::{BlobWriter, StagedBlob, Stored};
 use super::buckets::{bucket_id, notifications_of};
-use super::db::{Change, Effect};
+use super::db::Change;
 use super::error::{Result, StoreError};
 use super::messages::{self, NewMessage};
 use super::{Store, next_in_sequence, queues};
@@ -48,7 +49,7 @@ pub(crate) enum Condition {
     IfPresent,
 }
 
-/// An object to be recorded, its bytes already durable.
+/// An object to be recorded, its bytes durable already or small.
 pub(crate) struct NewObject {
     pub(crate) bucket: String,
     pub(crate) key: String,
@@ -63,17 +64,22 @@ pub(crate) struct NewObject {
 
 #[derive(Debug, Clone)]
 pub(crate) struct ObjectRecord {
-    pub(crate) blob: String,
+    pub(crate) stored: Stored,
     pub(crate) size_bytes: u64,
     pub(crate) etag: String,
     pub(crate) modified_ms: i64,
     pub(crate) head: Head,
 }
 
+/// The bytes of an object as they are when it is opened.
+pub(crate) enum Content {
+    Memory(Bytes),
+    File(File),
+}
+
 impl Store {
-    pub(crate) async fn create_blob(&self, checksums: ChecksumHasher) -> Result<BlobWriter> {
-        let blobs = self.blobs.clone();
-        blocking(move || blobs.create(checksums)).await
+    pub(crate) fn create_blob(&self, checksums: ChecksumHasher) -> BlobWriter {
+        self.blobs.create(checksums)
     }
 
     /// Records an object, if its condition holds. Returns when it was modified.
@@ -93,16 +99,30 @@ impl Store {
             .await
     }
 
-    /// The object and its open file. The file stays readable whatever happens to the object afterwards.
-    pub(crate) async fn open_object(&self, bucket: String, key: String) -> Result<(ObjectRecord, File)> {
+    /// The object and its bytes, which stay readable whatever happens to it afterwards.
+    pub(crate) async fn open_object(&self, bucket: String, key: String) -> Result<(ObjectRecord, Content)> {
         // Between the look-up and the opening the object may be replaced and its blob removed; look again then.
         for _ in 0..16 {
-            let record = self.object(bucket.clone(), key.clone()).await?;
-            let path = self.blobs.path(&record.blob);
-            match blocking(move || File::open(path)).await {
-                Ok(file) => return Ok((record, file)),
-                Err(StoreError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+            let (bucket, key) = (bucket.clone(), key.clone());
+            let found = self.db.read(move |db| {
+                let bucket = bucket_id(db, &bucket)?;
+                let record = find(db, bucket, &key)?.ok_or(StoreError::NoSuchKey)?;
+                let small = if let Stored::Row(row) = record.stored { small_bytes(db, row)? } else { None };
+                Ok((record, small))
+            });
+            let (record, small) = found.await?;
+            match (&record.stored, small) {
+                (Stored::Row(_), Some(bytes)) => return Ok((record, Content::Memory(bytes.into()))),
+                // Look-ups of one read see one state, but for a writer's commit between them.
+                (Stored::Row(_), None) => {}
+                (Stored::File(name), _) => {
+                    let path = self.blobs.path(name);
+                    match blocking(move || File::open(path)).await {
+                        Ok(file) => return Ok((record, Content::File(file))),
+                        Err(StoreError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                        Err(error) => return Err(error),
+                    }
+                }
             }
         }
         Err(StoreError::Io(io::Error::new(io::ErrorKind::NotFound, "the object's bytes are missing")))
@@ -132,7 +152,7 @@ impl Store {
                 change
                     .prepare_cached("DELETE FROM objects WHERE bucket = ?1 AND key = ?2")?
                     .execute(params![bucket_row, key])?;
-                change.after_commit(Effect::RemoveBlob(old.blob));
+                old.stored.remove(change)?;
                 let object =
                     EventObject { bucket: &bucket, key: &key, written: None, sequencer: next_in_sequence(change)? };
                 notify(change, bucket_row, ObjectEvent::Delete, &object, now, &region, &request_id)
@@ -140,11 +160,27 @@ impl Store {
             .await
     }
 
-    /// A durable second name for an object's bytes.
-    pub(crate) async fn link_blob(&self, blob: String) -> Result<StagedBlob> {
-        let blobs = self.blobs.clone();
-        blocking(move || blobs.link(&blob)).await
+    /// An object's bytes once more, ready to be recorded.
+    ///
+    /// # Errors
+    /// `Io` of the kind `NotFound` if they have been removed meanwhile.
+    pub(crate) async fn copy_bytes(&self, stored: Stored) -> Result<StagedBlob> {
+        match stored {
+            Stored::File(name) => {
+                let blobs = self.blobs.clone();
+                blocking(move || blobs.link(&name)).await
+            }
+            Stored::Row(row) => {
+                let bytes = self.db.read(move |db| small_bytes(db, row)).await?;
+                Ok(StagedBlob::Small(bytes.ok_or(io::Error::from(io::ErrorKind::NotFound))?))
+            }
+        }
     }
+}
+
+fn small_bytes(db: &Connection, row: i64) -> Result<Option<Vec<u8>>> {
+    let mut statement = db.prepare_cached("SELECT bytes FROM small_blobs WHERE id = ?1")?;
+    Ok(statement.query_row([row], |row| row.get(0)).optional()?)
 }
 
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
@@ -159,14 +195,18 @@ pub(super) fn record(change: &Change<'_>, object: NewObject, now: jiff::Timestam
     let now_ms = now.as_millisecond();
     let head = serde_json::to_string(&object.head)?;
     let size = i64::try_from(object.size_bytes).map_err(|_| StoreError::Invalid("too large".into()))?;
+    let (blob, small) = match object.staged.store(change)? {
+        Stored::File(name) => (Some(name), None),
+        Stored::Row(row) => (None, Some(row)),
+    };
     change
         .prepare_cached(
-            "INSERT OR REPLACE INTO objects (bucket, key, blob, size, etag, modified_ms, head)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT OR REPLACE INTO objects (bucket, key, blob, small, size, etag, modified_ms, head)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
-        .execute(params![bucket, object.key, object.staged.keep(), size, object.etag, now_ms, head])?;
+        .execute(params![bucket, object.key, blob, small, size, object.etag, now_ms, head])?;
     if let Some(old) = old {
-        change.after_commit(Effect::RemoveBlob(old.blob));
+        old.stored.remove(change)?;
     }
     let described = EventObject {
         bucket: &object.bucket,
@@ -217,17 +257,19 @@ fn notify(
 }
 
 pub(super) fn find(db: &Connection, bucket: i64, key: &str) -> Result<Option<ObjectRecord>> {
-    let mut statement =
-        db.prepare_cached("SELECT blob, size, etag, modified_ms, head FROM objects WHERE bucket = ?1 AND key = ?2")?;
+    let mut statement = db.prepare_cached(
+        "SELECT blob, small, size, etag, modified_ms, head FROM objects WHERE bucket = ?1 AND key = ?2",
+    )?;
     let row = statement
         .query_row(params![bucket, key], |row| {
-            let size: i64 = row.get(1)?;
-            let head: String = row.get(4)?;
-            Ok((row.get(0)?, size.unsigned_abs(), row.get(2)?, row.get(3)?, head))
+            let size: i64 = row.get(2)?;
+            let head: String = row.get(5)?;
+            let stored = Stored::of_columns(row.get(0)?, row.get(1)?);
+            Ok((stored, size.unsigned_abs(), row.get(3)?, row.get(4)?, head))
         })
         .optional()?;
-    row.map(|(blob, size_bytes, etag, modified_ms, head)| {
-        Ok(ObjectRecord { blob, size_bytes, etag, modified_ms, head: serde_json::from_str(&head)? })
+    row.map(|(stored, size_bytes, etag, modified_ms, head)| {
+        Ok(ObjectRecord { stored, size_bytes, etag, modified_ms, head: serde_json::from_str(&head)? })
     })
     .transpose()
 }
