@@ -1,5 +1,6 @@
 //! `millpond bench`: how fast it is, side by side with its peers in one run.
 
+mod cloud;
 mod start;
 
 use std::process::ExitCode;
@@ -9,11 +10,14 @@ use std::process::ExitCode;
 pub enum Command {
     /// From process start to a first answer of wine-quality, model load included, beside Python with XGBoost
     Start(start::Args),
+    /// The local S3 and SQS, beside moto's and what the disk allows
+    Cloud(cloud::Args),
 }
 
 /// `millpond bench ...`
-pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Start(args) => start::run(&args),
+        Command::Cloud(args) => cloud::run(args).await,
     }
 }

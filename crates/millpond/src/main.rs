@@ -99,6 +99,6 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Cancel(args) => jobs::cancel(args).await,
         Command::Retry(args) => jobs::retry(args).await,
         Command::Models(command) => models::run(command).await,
-        Command::Bench(command) => bench::run(command),
+        Command::Bench(command) => bench::run(command).await,
     }
 }
