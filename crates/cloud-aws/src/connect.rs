@@ -5,6 +5,7 @@ use std::fmt;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_s3::config::{HttpClient, SharedHttpClient};
 use aws_smithy_http_client::{Builder, ConnectorBuilder, proxy::ProxyConfig, tls};
 
 use crate::{AwsObjectStore, AwsQueue, limits};
@@ -52,6 +53,21 @@ impl Aws {
     /// Looks up what `endpoint` leaves out and prepares the clients. No call is made to S3 or SQS; a process makes one
     /// `Aws` and keeps it.
     pub async fn connect(endpoint: &Endpoint) -> Self {
+        let direct = |url: &Option<String>| url.as_deref().is_some_and(is_loopback).then(direct_http_client);
+        Self::connect_by(endpoint, direct(&endpoint.s3_url), direct(&endpoint.sqs_url)).await
+    }
+
+    /// The same, by an HTTP client of one's own: to reach what has no port.
+    pub async fn connect_through(endpoint: &Endpoint, client: impl HttpClient + 'static) -> Self {
+        let client = SharedHttpClient::new(client);
+        Self::connect_by(endpoint, Some(client.clone()), Some(client)).await
+    }
+
+    async fn connect_by(
+        endpoint: &Endpoint,
+        s3_client: Option<SharedHttpClient>,
+        sqs_client: Option<SharedHttpClient>,
+    ) -> Self {
         let shared = shared_config(endpoint).await;
         let retries = limits::retries();
         let timeouts = limits::connecting();
@@ -62,18 +78,14 @@ impl Aws {
             .force_path_style(endpoint.force_path_style);
         if let Some(url) = &endpoint.s3_url {
             s3 = s3.endpoint_url(url);
-            if is_loopback(url) {
-                s3 = s3.http_client(direct_http_client());
-            }
         }
+        s3.set_http_client(s3_client);
 
         let mut sqs = aws_sdk_sqs::config::Builder::from(&shared).retry_config(retries).timeout_config(timeouts);
         if let Some(url) = &endpoint.sqs_url {
             sqs = sqs.endpoint_url(url);
-            if is_loopback(url) {
-                sqs = sqs.http_client(direct_http_client());
-            }
         }
+        sqs.set_http_client(sqs_client);
 
         Self { s3: aws_sdk_s3::Client::from_conf(s3.build()), sqs: aws_sdk_sqs::Client::from_conf(sqs.build()) }
     }
@@ -118,7 +130,7 @@ async fn shared_config(endpoint: &Endpoint) -> SdkConfig {
 }
 
 /// A client that ignores `HTTP_PROXY`, which the SDK would ask for 127.0.0.1 as for any other host.
-fn direct_http_client() -> aws_sdk_s3::config::SharedHttpClient {
+fn direct_http_client() -> SharedHttpClient {
     Builder::new().build_with_connector_fn(|settings, components| {
         let mut connector = ConnectorBuilder::default()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))

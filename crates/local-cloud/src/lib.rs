@@ -20,7 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fs4::FileExt;
+use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -103,10 +105,15 @@ pub struct LocalCloud {
     store: Arc<Store>,
     s3_address: SocketAddr,
     sqs_address: SocketAddr,
+    s3_pipes: mpsc::UnboundedSender<DuplexStream>,
+    sqs_pipes: mpsc::UnboundedSender<DuplexStream>,
     region: String,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
+
+/// How many bytes lie in a pipe until its writer waits.
+const PIPE_BYTES: usize = 64 << 10;
 
 impl LocalCloud {
     /// Locks the data directory, opens and checks the store, removes what a crash left behind, and serves.
@@ -126,17 +133,19 @@ impl LocalCloud {
 
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
+        let (s3_pipes, piped_to_s3) = mpsc::unbounded_channel();
+        let (sqs_pipes, piped_to_sqs) = mpsc::unbounded_channel();
         let s3 = s3::S3Handler::new(Arc::clone(&store), &config.access_key, &config.secret_key);
-        tasks.spawn(server::serve(s3_listener, Arc::new(s3), stop.clone()));
+        tasks.spawn(server::serve(s3_listener, piped_to_s3, Arc::new(s3), stop.clone()));
         let sqs = sqs::SqsHandler::new(
             Arc::clone(&store),
             sqs::Keys { access_key: config.access_key, secret_key: config.secret_key },
             format!("http://{sqs_address}"),
             stop.clone(),
         );
-        tasks.spawn(server::serve(sqs_listener, Arc::new(sqs), stop.clone()));
+        tasks.spawn(server::serve(sqs_listener, piped_to_sqs, Arc::new(sqs), stop.clone()));
         tasks.spawn(remove_expired(Arc::clone(&store), stop.clone()));
-        Ok(Self { store, s3_address, sqs_address, region: config.region, stop, tasks })
+        Ok(Self { store, s3_address, sqs_address, s3_pipes, sqs_pipes, region: config.region, stop, tasks })
     }
 
     /// The S3 endpoint, `http://127.0.0.1:<port>`. Clients must address buckets by path.
@@ -155,6 +164,19 @@ impl LocalCloud {
     #[must_use]
     pub fn queue_url(&self, queue: &str) -> String {
         sqs::queue_url(&self.sqs_endpoint(), queue)
+    }
+
+    /// A connection to the S3 endpoint within this process: HTTP/1.1 as over the network, but no port between. After the shutdown it is
+    /// closed at once.
+    #[must_use]
+    pub fn pipe_to_s3(&self) -> DuplexStream {
+        pipe(&self.s3_pipes)
+    }
+
+    /// The same to the SQS endpoint.
+    #[must_use]
+    pub fn pipe_to_sqs(&self) -> DuplexStream {
+        pipe(&self.sqs_pipes)
     }
 
     /// Creates what `stack` names: buckets, queues with their redrive policy, CORS rules, notifications. What is there
@@ -179,6 +201,13 @@ impl LocalCloud {
             tracing::error!("the store did not close");
         }
     }
+}
+
+fn pipe(to: &mpsc::UnboundedSender<DuplexStream>) -> DuplexStream {
+    let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+    // A server that has ended drops its end, which closes ours.
+    let _ = to.send(theirs);
+    ours
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -12,7 +12,9 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::Body;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -27,8 +29,13 @@ pub(crate) trait Handler: Send + Sync + 'static {
     fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
 }
 
-/// Serves until `stop` is cancelled, then finishes what is under way, and returns.
-pub(crate) async fn serve(listener: TcpListener, handler: Arc<impl Handler>, stop: CancellationToken) {
+/// Serves until `stop` is cancelled, then finishes what is under way, and returns. `pipes` are connections from within this process.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    mut pipes: mpsc::UnboundedReceiver<DuplexStream>,
+    handler: Arc<impl Handler>,
+    stop: CancellationToken,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -39,8 +46,15 @@ pub(crate) async fn serve(listener: TcpListener, handler: Arc<impl Handler>, sto
                     tracing::error!(%error, "a connection's task failed");
                 }
             }
+            Some(pipe) = pipes.recv() => {
+                connections.spawn(serve_connection(pipe, Arc::clone(&handler), stop.clone()));
+            }
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
+                    // Answers are small and come at once; waiting to fill packets would only delay them.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "could not turn Nagle's algorithm off");
+                    }
                     connections.spawn(serve_connection(stream, Arc::clone(&handler), stop.clone()));
                 }
                 Err(error) => {
@@ -58,11 +72,11 @@ pub(crate) async fn serve(listener: TcpListener, handler: Arc<impl Handler>, sto
     }
 }
 
-async fn serve_connection(stream: TcpStream, handler: Arc<impl Handler>, stop: CancellationToken) {
-    // Answers are small and come at once; waiting to fill packets would only delay them.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "could not turn Nagle's algorithm off");
-    }
+async fn serve_connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    handler: Arc<impl Handler>,
+    stop: CancellationToken,
+) {
     let service = service_fn(move |request| {
         let handler = Arc::clone(&handler);
         async move { Ok::<_, Infallible>(handler.handle(request).await) }

@@ -1,10 +1,12 @@
-//! The SDK clients pass the conformance suites over HTTP: against the local cloud, started in this process, and
+//! The SDK clients pass the conformance suites: against the local cloud, over HTTP and through pipes within this process, and
 //! against real AWS when these are set, each for its own test:
 //!
 //! - `MILLPOND_TEST_AWS_BUCKET`: a bucket's name; the tests keep to the prefix `millpond-conformance/`.
 //! - `MILLPOND_TEST_AWS_QUEUE_URL` and `MILLPOND_TEST_AWS_DEAD_LETTER_QUEUE_URL`: a queue with a visibility timeout of
 //!   two seconds and a maximum receive count of four, which moves messages to the other. The tests delete what they
 //!   find on both.
+
+mod in_process;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +29,7 @@ const MAX_RECEIVE_COUNT: u32 = 4;
 
 /// A local cloud of its own, and a way in.
 struct Local {
-    cloud: LocalCloud,
+    cloud: Arc<LocalCloud>,
     aws: Aws,
     stacks: AtomicU32,
     _data: tempfile::TempDir,
@@ -35,9 +37,17 @@ struct Local {
 
 impl Local {
     async fn start() -> Self {
+        let mut local = Self::start_in_process().await;
+        local.aws = Aws::connect(&endpoint(&local.cloud)).await;
+        local
+    }
+
+    /// The same, reached without a port.
+    async fn start_in_process() -> Self {
         let data = tempfile::tempdir().unwrap();
         let cloud = LocalCloud::start(Config::new(data.path(), "AKIDLOCAL", "a secret")).await.unwrap();
-        let aws = Aws::connect(&endpoint(&cloud)).await;
+        let cloud = Arc::new(cloud);
+        let aws = Aws::connect_through(&endpoint(&cloud), in_process::Pipes(Arc::clone(&cloud))).await;
         Self { cloud, aws, stacks: AtomicU32::new(0), _data: data }
     }
 
@@ -75,18 +85,14 @@ fn endpoint(cloud: &LocalCloud) -> Endpoint {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_local_object_store_conforms() {
-    let local = Local::start().await;
+async fn the_object_store_conforms(local: Local) {
     let failures =
         conformance::object_store(Pace::AtOnce, async || Bucket { store: local.bucket().await, prefix: String::new() })
             .await;
     conformance::assert_none(&failures);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_local_queue_conforms() {
-    let local = Local::start().await;
+async fn the_queue_conforms(local: Local) {
     let failures = conformance::queue(Pace::AtOnce, async || {
         let stack = local.fresh_stack().await;
         QueuePair {
@@ -98,6 +104,26 @@ async fn the_local_queue_conforms() {
     })
     .await;
     conformance::assert_none(&failures);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_local_object_store_conforms() {
+    the_object_store_conforms(Local::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_local_object_store_conforms_in_process() {
+    the_object_store_conforms(Local::start_in_process().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_local_queue_conforms() {
+    the_queue_conforms(Local::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_local_queue_conforms_in_process() {
+    the_queue_conforms(Local::start_in_process().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
