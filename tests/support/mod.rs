@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -202,12 +203,17 @@ pub fn program(name: &str) -> Option<PathBuf> {
         .map(|folder| folder.join(name))
         .find(|path| path.is_file());
     if found.is_none() {
-        eprintln!("SKIPPED: `{name}` is not installed (tests/install-clients installs the AWS CLI)");
+        skipped(&format!("`{name}` is not installed (tests/install-clients installs the AWS CLI)"));
     }
     found
 }
 
-/// Where `tests/install-clients` puts the third-party clients.
+/// Says that a test was left out. `cargo test` shows what a test prints only if it fails, but for what goes past its capture.
+pub fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
+/// Where `tests/install-clients` puts the clients that CI runs.
 fn clients() -> PathBuf {
     cache().join("clients")
 }
@@ -217,7 +223,8 @@ pub fn libraries() -> PathBuf {
     cache().join("libraries")
 }
 
-fn cache() -> PathBuf {
+/// Where `tests/install-clients` puts all that it installs, each in a folder of its own.
+pub fn cache() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
     cache.unwrap_or_default().join("millpond")
