@@ -1,0 +1,187 @@
+//! The local cloud under clients that other people wrote. Each makes its round trip in a script of its own, beside this file in
+//! `clients/`, against a local cloud of its own.
+//!
+//! `README.md` beside this file says how to install them. A client that is not there is skipped, and says so.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use local_cloud::{Config, LocalCloud};
+use support::{PATIENCE, cache, root, skipped};
+
+/// How `tests/install-clients` installs a client, and so whether CI has it.
+#[derive(Clone, Copy)]
+enum Installed {
+    /// Without an argument, as CI calls it.
+    InCi,
+    /// With `all`.
+    WithAll,
+}
+
+/// Whether a client's files are all there. In CI, which has installed its own clients, it is an error if they are not.
+fn present(client: &str, installed: Installed, files: &[&Path]) -> bool {
+    let Some(missing) = files.iter().find(|file| !file.exists()) else { return true };
+    let how = match installed {
+        Installed::InCi => {
+            assert!(std::env::var_os("CI").is_none(), "CI runs {client}, but there is no {}", missing.display());
+            "tests/install-clients"
+        }
+        Installed::WithAll => "tests/install-clients all",
+    };
+    skipped(&format!("{client}, for want of {}; `bash {how}` installs the clients", missing.display()));
+    false
+}
+
+/// A program of the machine's own. One that is nowhere has a path that does not exist.
+fn on_path(name: &str) -> PathBuf {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| name.into())
+}
+
+/// The keys that every client must be able to use.
+fn keys() -> Vec<String> {
+    // In five parts, none longer than a file's name may be: some clients copy files.
+    let longest = format!("{}{}", format!("{}/", "k".repeat(203)).repeat(4), "k".repeat(208));
+    assert_eq!(longest.len(), 1024);
+    let keys = ["a", "a/b", "a b+c%/한글.txt", "../x", "//y/", ".hidden"];
+    keys.into_iter().map(str::to_owned).chain([longest]).collect()
+}
+
+/// Runs a script that must end well and with the line `done`, in a folder of its own and without this process's environment.
+fn run(command: &mut Command) {
+    let scratch = tempfile::tempdir().unwrap();
+    let log = scratch.path().join("log");
+    let output = std::fs::File::create(&log).unwrap();
+    command
+        .current_dir(scratch.path())
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", scratch.path())
+        .env("LANG", "C.UTF-8")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().unwrap())
+        .stderr(output);
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break Some(status);
+        }
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            break None;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    let log = String::from_utf8_lossy(&std::fs::read(log).unwrap()).into_owned();
+    match status {
+        Some(status) => assert!(status.success() && log.ends_with("done\n"), "{status}\n{log}"),
+        None => panic!("it does not end\n{log}"),
+    }
+}
+
+/// Runs a client's script against a local cloud that is only its own, so that it may expect to be alone.
+async fn round_trip(command: impl FnOnce(&Path) -> Command) {
+    let directory = tempfile::tempdir().unwrap();
+    let config = Config::new(directory.path().join("cloud"), "local", "local-secret");
+    let cloud = LocalCloud::start(config).await.unwrap();
+    let mut command = command(&root().join("tests/clients"));
+    // Under the names by which AWS's own clients know them.
+    command
+        .env("AWS_ACCESS_KEY_ID", "local")
+        .env("AWS_SECRET_ACCESS_KEY", "local-secret")
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_DEFAULT_REGION", "us-east-1")
+        .env("AWS_ENDPOINT_URL_S3", cloud.s3_endpoint())
+        .env("AWS_ENDPOINT_URL_SQS", cloud.sqs_endpoint())
+        .env("KEYS", keys().join("\n"));
+    run(&mut command);
+    cloud.shutdown().await;
+}
+
+/// A command without this process's environment, such as credentials and proxies.
+fn bare(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear();
+    command
+}
+
+/// A script in Python, run by the virtual environment of that name.
+async fn python(client: &str, installed: Installed, environment: &str, script: &str) {
+    let python = cache().join(environment).join("bin/python");
+    if present(client, installed, &[&python, &cache().join(environment).join("installed")]) {
+        round_trip(|scripts| {
+            let mut command = bare(&python);
+            command.arg(scripts.join(script));
+            command
+        })
+        .await;
+    }
+}
+
+/// A script in JavaScript, run by Node with the npm packages of that name.
+async fn node(client: &str, installed: Installed, packages: &str, script: &str) {
+    let (node, packages) = (on_path("node"), cache().join(packages));
+    if present(client, installed, &[&node, &packages.join("installed")]) {
+        round_trip(|scripts| {
+            let mut command = bare(&node);
+            command.arg(scripts.join(script)).env("PACKAGES", &packages);
+            command
+        })
+        .await;
+    }
+}
+
+/// A script in Bash that is told where the program is, with further arguments.
+async fn bash(client: &str, installed: Installed, program: &Path, script: &str, arguments: &[&Path]) {
+    if present(client, installed, &[program]) {
+        round_trip(|scripts| {
+            let mut command = bare("bash");
+            command.arg(scripts.join(script)).arg(program).args(arguments);
+            command
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boto3_makes_its_round_trip() {
+    python("boto3", Installed::InCi, "clients", "boto3_round_trip.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_aws_cli_makes_its_round_trip() {
+    let programs = cache().join("clients/bin");
+    let python = programs.join("python");
+    bash("the AWS CLI", Installed::InCi, &programs.join("aws"), "aws_cli.sh", &[&python]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqs_consumer_makes_its_round_trip() {
+    node("sqs-consumer", Installed::InCi, "sqs-consumer", "sqs_consumer.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rclone_makes_its_round_trip() {
+    bash("rclone", Installed::WithAll, &cache().join("rclone/bin/rclone"), "rclone.sh", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s3cmd_makes_its_round_trip() {
+    bash("s3cmd", Installed::WithAll, &cache().join("s3cmd/bin/s3cmd"), "s3cmd.sh", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn minio_py_makes_its_round_trip() {
+    python("minio-py", Installed::WithAll, "minio", "minio_round_trip.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_javascript_sdk_makes_its_round_trip() {
+    node("the AWS SDK for JavaScript", Installed::WithAll, "aws-sdk-js", "js_sdk.mjs").await;
+}
