@@ -1,5 +1,5 @@
 //! The local cloud under clients that other people wrote. Each makes its round trip in a script of its own, beside this file in
-//! `clients/`, against a local cloud of its own.
+//! `clients/`, against a local cloud of its own; a browser does what pages do, against `millpond up`.
 //!
 //! `README.md` beside this file says how to install them. A client that is not there is skipped, and says so.
 
@@ -9,8 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use axum::Router;
+use axum::response::Html;
+use axum::routing::get;
 use local_cloud::{Config, LocalCloud};
-use support::{PATIENCE, cache, root, skipped};
+use support::{PATIENCE, Up, cache, root, skipped, wines_expected};
+use tokio::task::JoinSet;
 
 /// How `tests/install-clients` installs a client, and so whether CI has it.
 #[derive(Clone, Copy)]
@@ -184,4 +188,34 @@ async fn minio_py_makes_its_round_trip() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_javascript_sdk_makes_its_round_trip() {
     node("the AWS SDK for JavaScript", Installed::WithAll, "aws-sdk-js", "js_sdk.mjs").await;
+}
+
+/// Serves the page at an origin of its own.
+async fn serve_page(servers: &mut JoinSet<std::io::Result<()>>) -> String {
+    let page = std::fs::read_to_string(root().join("tests/clients/page.html")).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    servers.spawn(axum::serve(listener, Router::new().route("/", get(|| async { Html(page) }))).into_future());
+    origin
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_origin_uploads_and_reads_the_result() {
+    let (node, chromium, packages) = (on_path("node"), on_path("chromium"), cache().join("browser"));
+    if !present("a browser", Installed::WithAll, &[&node, &chromium, &packages.join("installed")]) {
+        return;
+    }
+    let mut servers = JoinSet::new();
+    let (origin, elsewhere) = (serve_page(&mut servers).await, serve_page(&mut servers).await);
+    let data = tempfile::tempdir().unwrap();
+    let up = Up::start_with(data.path(), &root().join("models"), &["--cors-origin", &origin]).await;
+    let mut command = bare(&node);
+    command
+        .arg(root().join("tests/clients/browser.mjs"))
+        .arg(chromium)
+        .args([&origin, &elsewhere, up.text("api")])
+        .arg(root().join("samples/wine-quality/wines.json"))
+        .env("PACKAGES", packages)
+        .env("EXPECTED", wines_expected().to_string());
+    run(&mut command);
 }
