@@ -8,6 +8,8 @@ import { load } from "./packages.mjs";
 const { SQS } = load("@aws-sdk/client-sqs");
 const { Consumer } = load("sqs-consumer");
 
+// Every queue is empty within this, or the test fails; it takes some seconds.
+const PATIENCE_MS = 60_000;
 const sqs = new SQS({});
 
 async function createQueue(QueueName, Attributes = {}) {
@@ -43,7 +45,10 @@ async function consume(QueueUrl, ...options) {
     consumer.start();
     return consumer;
   });
-  while ((await held(QueueUrl)) > 0) await sleep(50);
+  const deadline = Date.now() + PATIENCE_MS;
+  for (let left; (left = await held(QueueUrl)) > 0; await sleep(50)) {
+    assert.ok(Date.now() < deadline, `${QueueUrl} still holds ${left} messages`);
+  }
   // Ends the long polls that are under way, which is no error.
   for (const consumer of consumers) {
     consumer.removeAllListeners();
