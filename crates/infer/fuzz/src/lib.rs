@@ -1,6 +1,8 @@
 //! What every target does with its bytes: load a model from them, and if that succeeds, predict once. A panic is a fault, and so is
 //! taking more memory than four times the file and 64 MB.
 
+use std::hint::black_box;
+
 use infer::sklearn::AnyModel;
 use infer::{char_rnn, onnx_trees, xgboost};
 use peak_alloc::PeakAlloc;
@@ -81,7 +83,7 @@ pub fn onnx_trees(data: &[u8]) {
         model.predict_raw(&rows(model.num_features), &mut out, &|| false).expect("whole rows");
         out.chunks(model.outputs_per_row()).for_each(|sums| drop((model.class(sums), model.scores(sums))));
     }
-    onnx_trees::is_model(data);
+    black_box(onnx_trees::is_model(data));
 }
 
 /// PyTorch's weights, and what becomes of them.
@@ -107,9 +109,9 @@ pub fn net(data: &[u8]) {
 pub fn tfidf(data: &[u8]) {
     if let Ok(model) = infer::tfidf::TfidfModel::read(data) {
         let decision = model.decide("영화 film, e\u{301}!", &mut infer::tfidf::Scratch::default());
-        model.class(&decision);
+        black_box(model.class(&decision));
         if model.has_probabilities() {
-            model.probabilities(&decision);
+            black_box(model.probabilities(&decision));
         }
     }
 }
@@ -117,6 +119,6 @@ pub fn tfidf(data: &[u8]) {
 /// A picture of at most a megapixel, which may take 16 bytes a pixel on its way.
 pub fn picture(data: &[u8]) {
     if let Ok(picture) = infer::picture::decode(data, 1 << 20) {
-        picture.upright();
+        black_box(picture.upright());
     }
 }
