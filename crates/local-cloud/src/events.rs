@@ -62,6 +62,25 @@ impl NotificationRule {
             && self.prefix.as_deref().is_none_or(|prefix| key.starts_with(prefix))
             && self.suffix.as_deref().is_none_or(|suffix| key.ends_with(suffix))
     }
+
+    /// Whether some event could match both, which S3 refuses in one configuration:
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html>.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let covers = |pattern: &str, event: &str| match pattern.strip_suffix('*') {
+            Some(group) => event.starts_with(group),
+            None => event == pattern,
+        };
+        let events = self.events.iter().any(|one| other.events.iter().any(|two| covers(one, two) || covers(two, one)));
+        let prefixes = {
+            let (one, two) = (self.prefix.as_deref().unwrap_or(""), other.prefix.as_deref().unwrap_or(""));
+            one.starts_with(two) || two.starts_with(one)
+        };
+        let suffixes = {
+            let (one, two) = (self.suffix.as_deref().unwrap_or(""), other.suffix.as_deref().unwrap_or(""));
+            one.ends_with(two) || two.ends_with(one)
+        };
+        events && prefixes && suffixes
+    }
 }
 
 /// The name at the end of an SQS ARN of this account.
@@ -175,6 +194,22 @@ mod tests {
         let put = rule(&["s3:ObjectCreated:Put"], None, None);
         assert!(put.matches(ObjectEvent::Put, "x"));
         assert!(!put.matches(ObjectEvent::Copy, "x"));
+    }
+
+    #[test]
+    fn rules_overlap_if_an_event_could_match_both() {
+        let jpg = rule(&["s3:ObjectCreated:*"], Some("images/"), Some(".jpg"));
+        for (events, prefix, suffix, overlapping) in [
+            (["s3:ObjectCreated:Put"], Some("images/"), Some(".jpg"), true),
+            (["s3:ObjectCreated:Put"], Some("images/2026/"), Some("jpg"), true),
+            (["s3:ObjectCreated:*"], None, None, true),
+            (["s3:ObjectCreated:*"], Some("images/"), Some(".png"), false),
+            (["s3:ObjectCreated:*"], Some("logs/"), Some(".jpg"), false),
+            (["s3:ObjectRemoved:*"], Some("images/"), Some(".jpg"), false),
+        ] {
+            let other = rule(&events, prefix, suffix);
+            assert_eq!((jpg.overlaps(&other), other.overlaps(&jpg)), (overlapping, overlapping), "{other:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! that was answered survives `kill -9`; an object and the events that it causes are one transaction. `design.md`
 //! beside this crate says how, and where it differs from AWS.
 
+mod chaos;
 mod clock;
 mod events;
 mod s3;
@@ -26,7 +27,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use chaos::{Chaos, ParseChaosError};
 pub use clock::{Clock, system_clock};
+pub use s3::AbsentKeys;
 pub use stack::{ProvisionError, Stack};
 
 use store::{Store, StoreError};
@@ -52,6 +55,10 @@ pub struct Config {
     /// Wall time as stored and shown: modification, visibility, retention. The age of a signature is judged by the
     /// machine's own clock, whatever this one says.
     pub clock: Clock,
+    /// Whether messages are duplicated, delayed and reordered as SQS may do it, and how often.
+    pub chaos: Option<Chaos>,
+    /// What a read of a key that is not there is answered.
+    pub absent_keys: AbsentKeys,
 }
 
 impl std::fmt::Debug for Config {
@@ -62,6 +69,8 @@ impl std::fmt::Debug for Config {
             .field("sqs_listen", &self.sqs_listen)
             .field("region", &self.region)
             .field("access_key", &self.access_key)
+            .field("chaos", &self.chaos)
+            .field("absent_keys", &self.absent_keys)
             .finish_non_exhaustive()
     }
 }
@@ -78,6 +87,8 @@ impl Config {
             access_key: access_key.into(),
             secret_key: secret_key.into(),
             clock: system_clock(),
+            chaos: None,
+            absent_keys: AbsentKeys::default(),
         }
     }
 }
@@ -121,13 +132,16 @@ impl LocalCloud {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let (data_dir, region, clock) = (config.data_dir.clone(), config.region.clone(), config.clock.clone());
+        let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || {
-            let lock = lock(&data_dir)?;
-            Store::open(&data_dir, region, clock, lock).map_err(|error| StartError::Store(chain(&error)))
+            let lock = lock(&opening.data_dir)?;
+            Store::open(&opening, lock).map_err(|error| StartError::Store(chain(&error)))
         });
         let store = opened.await.map_err(|error| StartError::Store(error.to_string()))??;
         let store = Arc::new(store);
+        if let Some(chaos) = config.chaos {
+            tracing::warn!(%chaos, "chaos is on: messages come twice, late and out of order, on purpose");
+        }
         let (s3_listener, s3_address) = listen(config.s3_listen).await?;
         let (sqs_listener, sqs_address) = listen(config.sqs_listen).await?;
 

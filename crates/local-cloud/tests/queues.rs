@@ -2,35 +2,11 @@
 
 mod common;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use common::{Client, Running, config, eventually, machine_time, start, start_with};
-use jiff::Timestamp;
-use local_cloud::Stack;
+use common::{Client, eventually, machine_time, start, start_with_clock};
 use serde_json::{Value, json};
 use tokio::time::Instant;
-
-/// A clock that a test moves.
-#[derive(Clone)]
-struct Hands(Arc<AtomicI64>);
-
-impl Hands {
-    fn advance(&self, seconds: i64) {
-        self.0.fetch_add(seconds * 1000, Ordering::SeqCst);
-    }
-}
-
-async fn start_with_clock() -> (Running, Hands) {
-    let hands = Hands(Arc::new(AtomicI64::new(1_800_000_000_000)));
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let mut config = config(&directory);
-    let reading = hands.clone();
-    config.clock =
-        Arc::new(move || Timestamp::from_millisecond(reading.0.load(Ordering::SeqCst)).expect("a time in range"));
-    (start_with(directory, config, Stack::default()).await, hands)
-}
 
 async fn change_visibility(client: &Client, queue: &str, handle: &Value, seconds: i64) -> common::Answer {
     let input = json!({"QueueUrl": queue, "ReceiptHandle": handle, "VisibilityTimeout": seconds});
@@ -194,6 +170,48 @@ async fn a_long_poll_wakes_when_a_message_comes_or_comes_back() {
     let began = Instant::now();
     assert!(client.receive(&queue, json!({"WaitTimeSeconds": 1})).await.is_empty());
     assert!(began.elapsed() >= Duration::from_secs(1));
+    running.cloud.shutdown().await;
+}
+
+/// The quickest of several wake-ups tells how precise they are; the others may have waited for a processor.
+#[tokio::test]
+async fn a_long_poll_wakes_to_the_millisecond() {
+    let running = start().await;
+    let client = &running.client;
+    let queue = client.queue("q", json!({})).await;
+    let (mut of_delays, mut of_timeouts, mut of_messages) = (Vec::new(), Vec::new(), Vec::new());
+    let second = Duration::from_secs(1);
+    for _ in 0..4 {
+        let delayed = json!({"QueueUrl": queue, "MessageBody": "x", "DelaySeconds": 1});
+        let sent = Instant::now();
+        client.sqs("SendMessage", delayed).await.expect(200);
+        let answered = Instant::now();
+        let wait = json!({"WaitTimeSeconds": 20, "VisibilityTimeout": 1});
+        assert_eq!(client.receive(&queue, wait.clone()).await.len(), 1);
+        assert!(sent.elapsed() >= second - Duration::from_millis(1), "{:?}", sent.elapsed());
+        of_delays.push(answered.elapsed().saturating_sub(second));
+        let received = Instant::now();
+        let again = client.receive(&queue, wait).await;
+        of_timeouts.push(received.elapsed().saturating_sub(second));
+        delete(client, &queue, &again[0]["ReceiptHandle"]).await.expect(200);
+    }
+    for _ in 0..10 {
+        let waiting = tokio::spawn({
+            let (client, queue) = (client.clone(), queue.clone());
+            async move { client.receive(&queue, json!({"WaitTimeSeconds": 20})).await }
+        });
+        // So that the poll is asleep when the message comes.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let sent = Instant::now();
+        client.send_message(&queue, "x").await;
+        assert_eq!(waiting.await.expect("no panic").len(), 1);
+        of_messages.push(sent.elapsed());
+    }
+    for (what, wake_ups) in [("delays", of_delays), ("timeouts", of_timeouts), ("messages", of_messages)] {
+        println!("{what}: {wake_ups:?}");
+        let quickest = wake_ups.iter().min().expect("some");
+        assert!(*quickest < Duration::from_millis(20), "{what}: {wake_ups:?}");
+    }
     running.cloud.shutdown().await;
 }
 

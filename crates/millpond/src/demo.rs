@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use job::layout::{MirrorKeys, drop_key};
 use job::{JobId, Sha256};
 use ledger::Ledger;
+use local_cloud::AbsentKeys;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -104,6 +105,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         sqs_listen: any_port(),
         cors_origins: Vec::new(),
         workers: 2,
+        chaos: None,
+        absent_keys: AbsentKeys::NotFound,
     })
     .await?;
     let demo = Demo {

@@ -10,7 +10,7 @@ use axum::http::HeaderValue;
 use cloud::{Entropy, OsEntropy, SystemClock};
 use cloud_aws::{Aws, Endpoint, StaticCredentials};
 use ledger::Ledger;
-use local_cloud::{LocalCloud, Stack};
+use local_cloud::{AbsentKeys, Chaos, LocalCloud, Stack};
 use registry::{Place, Registry};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -45,6 +45,10 @@ pub struct LocalConfig {
     pub cors_origins: Vec<HeaderValue>,
     /// How many jobs run at a time.
     pub workers: usize,
+    /// How badly messages are delivered on purpose.
+    pub chaos: Option<Chaos>,
+    /// What reads of absent keys are answered.
+    pub absent_keys: AbsentKeys,
 }
 
 /// Where everything answers: `endpoints.json` in the data directory.
@@ -120,6 +124,8 @@ impl Local {
         let cloud_config = local_cloud::Config {
             s3_listen: config.s3_listen,
             sqs_listen: config.sqs_listen,
+            chaos: config.chaos,
+            absent_keys: config.absent_keys,
             ..local_cloud::Config::new(config.data.join("cloud"), &keys.access_key, &keys.secret_key)
         };
         let region = cloud_config.region.clone();

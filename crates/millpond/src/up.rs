@@ -39,6 +39,33 @@ pub struct Args {
     /// How many jobs run at a time; with 0, only `millpond worker` processes run them [default: one for each processor]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
+    /// Deliver messages as badly as SQS may, to see what stands it: seed=7,duplicate=0.1,delay=0.2,delay_max=5,reorder=0.3
+    /// or a part of that. duplicate, delay and reorder are probabilities, delay_max is in seconds, and the same seed
+    /// draws the same chances
+    #[arg(long, env = env::CHAOS, value_name = "CHANCES")]
+    chaos: Option<local_cloud::Chaos>,
+    /// What the local S3 answers reads of keys that are not there: 403 is S3's answer to whoever lacks s3:ListBucket, to see
+    /// how a client takes it. The service itself, which needs that permission, does not stand it
+    #[arg(long, value_enum, default_value = "404", value_name = "STATUS")]
+    absent_keys: AbsentKeys,
+}
+
+/// `--absent-keys`
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum AbsentKeys {
+    #[value(name = "404")]
+    NotFound,
+    #[value(name = "403")]
+    Forbidden,
+}
+
+impl From<AbsentKeys> for local_cloud::AbsentKeys {
+    fn from(keys: AbsentKeys) -> Self {
+        match keys {
+            AbsentKeys::NotFound => Self::NotFound,
+            AbsentKeys::Forbidden => Self::Forbidden,
+        }
+    }
 }
 
 /// `millpond up`
@@ -64,6 +91,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         sqs_listen: args.sqs_listen,
         cors_origins: args.cors_origins,
         workers: args.workers.unwrap_or_else(default_workers),
+        chaos: args.chaos,
+        absent_keys: args.absent_keys.into(),
     })
     .await?;
     println!("{}", welcome(&local, &args.data).await);

@@ -217,7 +217,7 @@ mod tests {
     async fn a_body_that_stalls_is_given_up() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let lock = std::fs::File::create(directory.path().join("lock")).expect("a lock");
-        let store = Store::open(directory.path(), "us-east-1".into(), crate::system_clock(), lock).expect("opens");
+        let store = Store::open(&crate::Config::new(directory.path(), "key", "secret"), lock).expect("opens");
         let begun = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"a"))]);
         let stalled = StreamingBlob::wrap(begun.chain(futures::stream::pending()));
         let claims = Claims { length: Some(2), ..Claims::default() };

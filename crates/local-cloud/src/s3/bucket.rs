@@ -8,6 +8,17 @@ use crate::events::{self, NotificationRule, Notifications};
 use crate::store::{CorsRule, Store};
 
 const CORS_MAX_RULES: usize = 100;
+/// What S3 tells of objects that come and go.
+const EVENTS: [&str; 8] = [
+    "s3:ObjectCreated:*",
+    "s3:ObjectCreated:Put",
+    "s3:ObjectCreated:Post",
+    "s3:ObjectCreated:Copy",
+    "s3:ObjectCreated:CompleteMultipartUpload",
+    "s3:ObjectRemoved:*",
+    "s3:ObjectRemoved:Delete",
+    "s3:ObjectRemoved:DeleteMarkerCreated",
+];
 
 pub(super) async fn create(
     store: &Store,
@@ -130,8 +141,7 @@ pub(super) async fn delete_cors(
 
 fn rule_of(configuration: QueueConfiguration) -> S3Result<NotificationRule> {
     let events: Vec<String> = configuration.events.into_iter().map(String::from).collect();
-    let known = |event: &String| event.starts_with("s3:ObjectCreated:") || event.starts_with("s3:ObjectRemoved:");
-    if events.is_empty() || !events.iter().all(known) {
+    if events.is_empty() || !events.iter().all(|event| EVENTS.contains(&event.as_str())) {
         return Err(s3_error!(InvalidArgument, "the event is not supported for notifications"));
     }
     if events::queue_of_arn(&configuration.queue_arn).is_none() {
@@ -169,6 +179,17 @@ pub(super) async fn put_notifications(
     }
     let queues = configuration.queue_configurations.unwrap_or_default();
     let rules = queues.into_iter().map(rule_of).collect::<S3Result<Vec<_>>>()?;
+    for (index, rule) in rules.iter().enumerate() {
+        if rules[..index].iter().any(|other| other.id == rule.id) {
+            return Err(s3_error!(InvalidArgument, "two configurations have the same id"));
+        }
+        if rules[..index].iter().any(|other| other.overlaps(rule)) {
+            return Err(s3_error!(
+                InvalidArgument,
+                "configurations overlap: those of one bucket cannot share an event type, a prefix and a suffix"
+            ));
+        }
+    }
     store.set_notifications(input.bucket, Notifications { rules }, true, request_id).await?;
     Ok(S3Response::new(PutBucketNotificationConfigurationOutput::default()))
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
+use super::absent;
 use super::body::{self, Claims, show_checksums};
 use super::get::{ReadConditions, stream};
 use super::put::{head_of, require_null_version, write_condition};
@@ -90,7 +91,8 @@ async fn linked(
 ) -> S3Result<(crate::store::ObjectRecord, crate::store::StagedBlob)> {
     let mut attempts = 0;
     loop {
-        let record = store.object(source.0.clone(), source.1.clone()).await?;
+        let found = store.object(source.0.clone(), source.1.clone()).await;
+        let record = found.map_err(|error| absent::unread(store, error))?;
         check_source(conditions, &record)?;
         match store.copy_bytes(record.stored.clone()).await {
             Ok(staged) => return Ok((record, staged)),
@@ -118,7 +120,8 @@ pub(super) async fn part(
     super::multipart::check_part_number(input.part_number)?;
     store.upload(input.bucket.clone(), input.key.clone(), input.upload_id.clone()).await?;
     let (bucket, key) = source_of(input.copy_source)?;
-    let (record, content) = store.open_object(bucket, key).await?;
+    let opened = store.open_object(bucket, key).await;
+    let (record, content) = opened.map_err(|error| absent::unread(store, error))?;
     let conditions = ReadConditions {
         if_match: input.copy_source_if_match,
         if_none_match: input.copy_source_if_none_match,

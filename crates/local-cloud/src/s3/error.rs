@@ -23,6 +23,7 @@ impl From<StoreError> for S3Error {
             StoreError::QueueExists
             | StoreError::InvalidAttribute(_)
             | StoreError::NotInFlight
+            | StoreError::OverLimit
             | StoreError::StaleReceipt
             | StoreError::VisibilityTooLong
             | StoreError::Sqlite(_)

@@ -8,6 +8,7 @@ use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error}
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
+use super::absent;
 use super::body::show_checksums;
 use super::put::require_null_version;
 use super::shown_time;
@@ -64,12 +65,26 @@ fn not_modified(record: &ObjectRecord) -> S3Error {
     error
 }
 
+fn not_satisfiable(record: &ObjectRecord) -> S3Error {
+    let mut error = s3_error!(InvalidRange, "The requested range is not satisfiable");
+    let mut headers = http::HeaderMap::new();
+    if let Ok(range) = http::HeaderValue::from_str(&format!("bytes */{}", record.size_bytes)) {
+        headers.insert(http::header::CONTENT_RANGE, range);
+    }
+    error.set_headers(headers);
+    error
+}
+
 /// The bytes that were asked for, and whether that is a part of the object only.
 fn selected(record: &ObjectRecord, range: Option<Range>, part: Option<i32>) -> S3Result<(ByteRange<u64>, bool)> {
     match (range, part) {
         (None, None) => Ok((0..record.size_bytes, false)),
         (Some(_), Some(_)) => Err(s3_error!(InvalidRequest, "a range and a part number exclude each other")),
-        (Some(range), None) => Ok((range.check(record.size_bytes)?, true)),
+        (Some(range), None) => {
+            let bytes = range.check(record.size_bytes).map_err(|_| not_satisfiable(record))?;
+            // Of nothing, the last bytes are all that there is, as S3 has it; no other range gets here.
+            Ok((bytes, record.size_bytes > 0))
+        }
         (None, Some(number)) => {
             let sizes = &record.head.part_sizes;
             if sizes.is_empty() && number == 1 {
@@ -117,7 +132,8 @@ fn parts_count(record: &ObjectRecord, part: Option<i32>) -> Option<i32> {
 pub(super) async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     let input = request.input;
     require_null_version(input.version_id.as_deref())?;
-    let (record, content) = store.open_object(input.bucket, input.key).await?;
+    let opened = store.open_object(input.bucket, input.key).await;
+    let (record, content) = opened.map_err(|error| absent::unread(store, error))?;
     let conditions = ReadConditions {
         if_match: input.if_match,
         if_none_match: input.if_none_match,
@@ -156,7 +172,8 @@ pub(super) async fn stream(content: Content, range: &ByteRange<u64>) -> S3Result
 pub(super) async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
     let input = request.input;
     require_null_version(input.version_id.as_deref())?;
-    let record = store.object(input.bucket, input.key).await?;
+    let found = store.object(input.bucket, input.key).await;
+    let record = found.map_err(|error| absent::unread(store, error))?;
     let conditions = ReadConditions {
         if_match: input.if_match,
         if_none_match: input.if_none_match,
@@ -168,6 +185,5 @@ pub(super) async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> 
     let mut output =
         HeadObjectOutput { parts_count: parts_count(&record, input.part_number), ..HeadObjectOutput::default() };
     describe!(output, record, range, partial, input.checksum_mode.is_some());
-    let status = if partial { http::StatusCode::PARTIAL_CONTENT } else { http::StatusCode::OK };
-    Ok(S3Response::with_status(output, status))
+    Ok(S3Response::new(output))
 }

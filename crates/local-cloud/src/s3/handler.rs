@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::ORIGIN;
+use http::header::{CONTENT_RANGE, ORIGIN};
 use http::{HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
@@ -83,6 +83,10 @@ impl Handler for S3Handler {
             }
             response
         };
+        if response.status() == StatusCode::OK && response.headers().contains_key(CONTENT_RANGE) {
+            // `s3s` knows this of GET only.
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
         if response.status() == StatusCode::NOT_MODIFIED {
             // `s3s` writes its error document here; a 304 has no body.
             response.headers_mut().remove(http::header::CONTENT_TYPE);

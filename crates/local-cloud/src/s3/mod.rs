@@ -1,5 +1,6 @@
 //! The S3 side: `s3s` parses, authenticates and serialises; these modules say what each operation means here.
 
+mod absent;
 mod body;
 mod bucket;
 mod chunks;
@@ -19,6 +20,7 @@ use std::time::{Duration, SystemTime};
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
+pub use self::absent::AbsentKeys;
 pub(crate) use self::handler::S3Handler;
 use crate::store::Store;
 

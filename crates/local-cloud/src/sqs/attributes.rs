@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::error::SqsError;
 use crate::events;
-use crate::store::{Queue, QueueAttributes, RedrivePolicy, Store, StoreError};
+use crate::store::{Queue, QueueAttributes, RedrivePolicy, Store};
 
 /// Kept and given back, without effect here.
 const INERT: [&str; 6] = [
@@ -79,12 +79,36 @@ pub(super) fn apply(to: &mut QueueAttributes, given: &BTreeMap<String, String>) 
     Ok(())
 }
 
+/// What a client may ask for, whether a queue has it or not.
+const NAMES: [&str; 16] = [
+    "All",
+    "QueueArn",
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+    "CreatedTimestamp",
+    "LastModifiedTimestamp",
+    "VisibilityTimeout",
+    "MaximumMessageSize",
+    "MessageRetentionPeriod",
+    "DelaySeconds",
+    "ReceiveMessageWaitTimeSeconds",
+    "RedrivePolicy",
+    "ContentBasedDeduplication",
+    "DeduplicationScope",
+    "FifoThroughputLimit",
+];
+
 /// The attributes that a client asked for by name.
 pub(super) async fn describe(
     store: &Store,
     queue: &Queue,
     names: &[String],
-) -> Result<serde_json::Map<String, serde_json::Value>, StoreError> {
+) -> Result<serde_json::Map<String, serde_json::Value>, SqsError> {
+    let known = |name: &&String| NAMES.contains(&name.as_str()) || INERT.contains(&name.as_str());
+    if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        return Err(SqsError::unknown_attribute(unknown));
+    }
     let counts = store.message_counts(queue.id).await?;
     let attributes = &queue.attributes;
     let mut all: Vec<(&str, String)> = vec![

@@ -6,8 +6,9 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::actions::{Checked, MESSAGE_MAX_BYTES, check_message, checked_timeout, queue_of, receipt};
+use super::actions::{checked_timeout, queue_of, receipt};
 use super::error::SqsError;
+use super::message::{self, Checked};
 use super::wire::{Batch, Entry, Handle, HandleAndTimeout, Outgoing};
 
 const ENTRIES_MAX: usize = 10;
@@ -56,19 +57,20 @@ fn answer(outcomes: Vec<(String, Result<Value, SqsError>)>) -> Value {
 pub(super) async fn send(context: &Context<'_>, input: Batch<Outgoing>) -> Result<Value, SqsError> {
     let queue = context.store.queue(queue_of(&input.queue_url)?).await?;
     check(&input.entries)?;
-    let (mut messages, mut outcomes, mut total_bytes) = (Vec::new(), Vec::new(), 0);
+    // Those that will be refused one by one count, too.
+    let total_bytes = input.entries.iter().map(|entry| message::size_bytes(&entry.content)).sum();
+    if total_bytes > message::MAX_BYTES {
+        return Err(SqsError::batch_too_long(total_bytes));
+    }
+    let (mut messages, mut outcomes) = (Vec::new(), Vec::new());
     for Entry { id, content } in input.entries {
-        match check_message(content, queue.attributes.message_max_bytes) {
-            Ok(Checked { message, size_bytes, answer }) => {
-                total_bytes += size_bytes;
+        match message::check(content, queue.attributes.message_max_bytes) {
+            Ok(Checked { message, answer }) => {
                 messages.push(message);
                 outcomes.push((id, Ok(answer)));
             }
             Err(error) => outcomes.push((id, Err(error))),
         }
-    }
-    if total_bytes > MESSAGE_MAX_BYTES {
-        return Err(SqsError::batch_too_long(total_bytes));
     }
     let ids = context.store.send(queue.name, messages).await?;
     let sent = outcomes.iter_mut().filter_map(|(_, outcome)| outcome.as_mut().ok());

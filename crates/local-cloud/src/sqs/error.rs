@@ -165,6 +165,7 @@ impl From<StoreError> for SqsError {
             StoreError::NotInFlight => {
                 Self::sender("MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight", message)
             }
+            StoreError::OverLimit => Self::sender("OverLimit", "OverLimit", message),
             StoreError::StaleReceipt => Self::invalid_value(
                 "the receipt handle is invalid: the message does not exist or is not available for visibility \
                  timeout change",

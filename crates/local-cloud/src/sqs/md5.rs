@@ -36,3 +36,25 @@ pub(super) fn of_attributes(attributes: &Attributes) -> Option<String> {
     }
     Some(hex::encode(digest.finalize()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(attributes: &str) -> Option<String> {
+        of_attributes(&serde_json::from_str(attributes).expect("attributes"))
+    }
+
+    /// The digests that the test suites of other implementations have from AWS.
+    #[test]
+    fn attributes_are_digested_as_sqs_does() {
+        assert_eq!(digest("{}"), None);
+        let number = digest(r#"{"timestamp": {"DataType": "Number", "StringValue": "1493147359900"}}"#);
+        assert_eq!(number.as_deref(), Some("235c5c510d26fb653d073faed50ae77c"));
+        let two = r#"{"Hello": {"DataType": "String", "StringValue": "There"},
+                      "General": {"DataType": "String", "StringValue": "Kenobi"}}"#;
+        assert_eq!(digest(two).as_deref(), Some("fca026605781cb4126a1e9044df24232"));
+        let binary = digest(r#"{"b": {"DataType": "Binary", "BinaryValue": "AP8="}}"#);
+        assert_eq!(binary.as_deref(), Some("fd655a218bb089c0d7ecd08d9ccc9271"));
+    }
+}

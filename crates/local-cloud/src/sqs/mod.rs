@@ -8,6 +8,7 @@ mod auth;
 mod batch;
 mod error;
 mod md5;
+mod message;
 mod receive;
 mod wire;
 

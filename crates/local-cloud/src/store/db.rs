@@ -4,7 +4,7 @@
 //! at the same time share one transaction, and so one sync of the write-ahead log; the answer to each goes out only
 //! after that commit. A closure that fails rolls back its own savepoint and nothing else.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use rusqlite::{Connection, OpenFlags, Savepoint, Transaction, TransactionBehavio
 use tokio::sync::{Semaphore, oneshot};
 
 use super::error::{Result, StoreError};
+use crate::chaos::Faults;
 
 /// At most so many changes share one commit; it bounds how long the first of them waits.
 const MAX_CHANGES_PER_COMMIT: usize = 128;
@@ -35,6 +36,7 @@ pub(crate) enum Effect {
 pub(crate) struct Change<'a> {
     savepoint: Savepoint<'a>,
     effects: RefCell<Vec<Effect>>,
+    faults: &'a RefCell<Faults>,
 }
 
 impl Change<'_> {
@@ -44,6 +46,11 @@ impl Change<'_> {
         if !effects.contains(&effect) {
             effects.push(effect);
         }
+    }
+
+    /// The chances that messages take.
+    pub(crate) fn faults(&self) -> RefMut<'_, Faults> {
+        self.faults.borrow_mut()
     }
 }
 
@@ -56,7 +63,7 @@ impl Deref for Change<'_> {
 
 /// Called with the fate of the commit; answers the caller and returns the effects that are now due.
 type Settle = Box<dyn FnOnce(Option<&str>) -> Vec<Effect> + Send>;
-type Job = Box<dyn for<'a, 'b> FnOnce(&'a mut Transaction<'b>) -> Option<Settle> + Send>;
+type Job = Box<dyn for<'a, 'b> FnOnce(&'a mut Transaction<'b>, &'a RefCell<Faults>) -> Option<Settle> + Send>;
 
 /// The database: send changes to `write`, questions to `read`.
 pub(crate) struct Db {
@@ -68,16 +75,18 @@ pub(crate) struct Db {
 }
 
 impl Db {
-    /// Starts the writer thread over an open connection. `perform` carries out effects, on that thread.
+    /// Starts the writer thread over an open connection. `perform` carries out effects, on that thread, and all chances
+    /// are drawn there.
     pub(crate) fn start(
         path: &Path,
         connection: Connection,
+        faults: Faults,
         perform: impl Fn(Effect) + Send + 'static,
     ) -> Result<Self> {
         let (jobs, inbox) = mpsc::channel::<Job>();
         let writer = std::thread::Builder::new()
             .name("local-cloud-db".into())
-            .spawn(move || write_loop(connection, &inbox, &perform))?;
+            .spawn(move || write_loop(connection, &inbox, &RefCell::new(faults), &perform))?;
         Ok(Self {
             path: path.to_path_buf(),
             jobs: Mutex::new(Some(jobs)),
@@ -97,11 +106,11 @@ impl Db {
         F: FnOnce(&Change<'_>) -> Result<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |transaction| {
+        let job: Job = Box::new(move |transaction, faults| {
             if reply.is_closed() {
                 return None;
             }
-            let outcome = in_savepoint(transaction, change);
+            let outcome = in_savepoint(transaction, faults, change);
             Some(Box::new(move |commit_error| match (outcome, commit_error) {
                 (Ok((value, effects)), None) => {
                     // A caller that has gone away meanwhile does not undo what is committed.
@@ -179,23 +188,29 @@ fn open_reader(path: &Path) -> Result<Connection> {
 
 fn in_savepoint<T>(
     transaction: &mut Transaction<'_>,
+    faults: &RefCell<Faults>,
     change: impl FnOnce(&Change<'_>) -> Result<T>,
 ) -> Result<(T, Vec<Effect>)> {
-    let change_under_way = Change { savepoint: transaction.savepoint()?, effects: RefCell::default() };
+    let change_under_way = Change { savepoint: transaction.savepoint()?, effects: RefCell::default(), faults };
     let value = change(&change_under_way)?;
-    let Change { savepoint, effects } = change_under_way;
+    let Change { savepoint, effects, .. } = change_under_way;
     savepoint.commit()?;
     Ok((value, effects.into_inner()))
 }
 
-fn write_loop(mut connection: Connection, inbox: &mpsc::Receiver<Job>, perform: &dyn Fn(Effect)) {
+fn write_loop(
+    mut connection: Connection,
+    inbox: &mpsc::Receiver<Job>,
+    faults: &RefCell<Faults>,
+    perform: &dyn Fn(Effect),
+) {
     while let Ok(first) = inbox.recv() {
         let mut settles = Vec::new();
         let committed = (|| {
             let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for job in std::iter::once(first).chain(inbox.try_iter().take(MAX_CHANGES_PER_COMMIT - 1)) {
                 // A change that panics rolls back its savepoint as it unwinds, and its caller is told `Closed`.
-                let ran = std::panic::catch_unwind(AssertUnwindSafe(|| job(&mut transaction)));
+                let ran = std::panic::catch_unwind(AssertUnwindSafe(|| job(&mut transaction, faults)));
                 settles.extend(ran.ok().flatten());
             }
             transaction.commit()
@@ -216,12 +231,13 @@ fn write_loop(mut connection: Connection, inbox: &mpsc::Receiver<Job>, perform: 
 mod tests {
     use super::super::schema;
     use super::*;
+    use crate::Chaos;
 
     fn open() -> (tempfile::TempDir, Db) {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("db");
         let connection = schema::open(&path).expect("opens");
-        let db = Db::start(&path, connection, |_| {}).expect("starts");
+        let db = Db::start(&path, connection, Faults::new(Chaos::default()), |_| {}).expect("starts");
         (directory, db)
     }
 

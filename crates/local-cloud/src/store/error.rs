@@ -35,6 +35,8 @@ pub(crate) enum StoreError {
     InvalidAttribute(&'static str),
     #[error("the message is not in flight")]
     NotInFlight,
+    #[error("120000 messages of the queue are in flight already")]
+    OverLimit,
     #[error("the receipt handle is out of date")]
     StaleReceipt,
     #[error("the total visibility timeout would pass 12 hours")]

@@ -10,25 +10,27 @@ mod moves;
 mod multipart;
 mod objects;
 mod queues;
+mod receive;
 mod schema;
 mod waiters;
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) use blobs::{BlobWriter, FinishedBlob, SMALL_MAX_BYTES, StagedBlob};
 pub(crate) use buckets::CorsRule;
 pub(crate) use error::{Result, StoreError};
 pub(crate) use listing::{Listing, ListingEntry, ListingQuery};
-pub(crate) use messages::{NewMessage, Receipt, ReceiveOptions, ReceivedMessage};
+pub(crate) use messages::{NewMessage, Receipt};
 pub(crate) use moves::MoveTasks;
 pub(crate) use multipart::{CompletedPart, PartRecord, UploadRecord};
 pub(crate) use objects::{Condition, Content, Head, NewObject, ObjectRecord};
 pub(crate) use queues::{NAME_MAX_CHARS as QUEUE_NAME_MAX_CHARS, Queue, QueueAttributes, RedrivePolicy};
+pub(crate) use receive::{ReceiveOptions, ReceivedMessage};
 
-use crate::Clock;
+use crate::chaos::Faults;
+use crate::{AbsentKeys, Clock, Config};
 use blobs::Blobs;
 use db::{Change, Db, Effect};
 use waiters::Waiters;
@@ -40,16 +42,17 @@ pub(crate) struct Store {
     waiters: Arc<Waiters>,
     clock: Clock,
     pub(crate) region: String,
+    pub(crate) absent_keys: AbsentKeys,
     pub(crate) move_tasks: MoveTasks,
     // The directory's lock, released when the file is closed: after the database, however the process ends.
     _lock: File,
 }
 
 impl Store {
-    /// Opens the store in `data_dir`, checks it, and removes what a crash left behind. Blocking.
-    pub(crate) fn open(data_dir: &Path, region: String, clock: Clock, lock: File) -> Result<Self> {
-        let blobs = Blobs::open(data_dir)?;
-        let path = data_dir.join("cloud.sqlite3");
+    /// Opens the store in the data directory, checks it, and removes what a crash left behind. Blocking.
+    pub(crate) fn open(config: &Config, lock: File) -> Result<Self> {
+        let blobs = Blobs::open(&config.data_dir)?;
+        let path = config.data_dir.join("cloud.sqlite3");
         let connection = schema::open(&path)?;
         let mut named = HashSet::new();
         for names in ["SELECT blob FROM objects WHERE blob IS NOT NULL", "SELECT blob FROM parts"] {
@@ -70,8 +73,17 @@ impl Store {
                 Effect::RemoveBlob(name) => blobs.remove(&name),
             }
         };
-        let db = Db::start(&path, connection, perform)?;
-        Ok(Self { db, blobs, waiters, clock, region, move_tasks: MoveTasks::default(), _lock: lock })
+        let db = Db::start(&path, connection, Faults::new(config.chaos.unwrap_or_default()), perform)?;
+        Ok(Self {
+            db,
+            blobs,
+            waiters,
+            clock: Arc::clone(&config.clock),
+            region: config.region.clone(),
+            absent_keys: config.absent_keys,
+            move_tasks: MoveTasks::default(),
+            _lock: lock,
+        })
     }
 
     pub(crate) fn now(&self) -> jiff::Timestamp {

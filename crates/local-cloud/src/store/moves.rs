@@ -1,16 +1,17 @@
-//! Moving the messages of a dead-letter queue back (`StartMessageMoveTask`).
+//! Moving messages to a dead-letter queue, and back (`StartMessageMoveTask`).
 //!
-//! A move here is one transaction, so a task is finished by the time it is answered. Tasks are listed while the process
-//! lives; their record is not durable, their effect is.
+//! A message received `maxReceiveCount` times moves when it would be received once more. A move back is one transaction, so
+//! a task is finished by the time it is answered. Tasks are listed while the process lives; their record is not durable,
+//! their effect is.
 
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::params;
 
 use super::Store;
-use super::db::Effect;
+use super::db::{Change, Effect};
 use super::error::{Result, StoreError};
-use super::queues;
+use super::queues::{self, Queue};
 use crate::events;
 
 /// So many tasks of a queue are listed at most, as in SQS.
@@ -76,5 +77,43 @@ impl Store {
     pub(crate) fn moves_of(&self, source_arn: &str) -> Vec<MoveTask> {
         let done = self.move_tasks.done.lock().unwrap_or_else(PoisonError::into_inner);
         done.iter().rev().filter(|task| task.source_arn == source_arn).take(LISTED_PER_SOURCE).cloned().collect()
+    }
+}
+
+/// Where the messages of a queue go that were received often enough.
+pub(super) struct DeadLetters {
+    target: Queue,
+    source: String,
+    pub(super) max_receive_count: i64,
+}
+
+impl DeadLetters {
+    /// Those of `queue`, if it has a dead-letter queue that is there.
+    pub(super) fn of(change: &Change<'_>, queue: &Queue) -> Result<Option<Self>> {
+        let Some(policy) = &queue.attributes.redrive else { return Ok(None) };
+        let Some(target) = events::queue_of_arn(&policy.dead_letter_arn) else { return Ok(None) };
+        let target = match queues::find(change, target) {
+            Ok(target) => target,
+            // The dead-letter queue was deleted: SQS goes on delivering.
+            Err(StoreError::NoSuchQueue) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let source = events::queue_arn(policy.dead_letter_arn.split(':').nth(3).unwrap_or_default(), &queue.name);
+        Ok(Some(Self { target, source, max_receive_count: policy.max_receive_count.into() }))
+    }
+
+    pub(super) fn bury(&self, change: &Change<'_>, messages: &[i64], now_ms: i64) -> Result<()> {
+        let retention_ms = self.target.attributes.retention_s * 1000;
+        for id in messages {
+            change
+                .prepare_cached(
+                    "UPDATE messages SET queue = ?2, visible_ms = ?3, receipt = NULL, dead_letter_source = ?4,
+                            expires_ms = sent_ms + ?5
+                     WHERE id = ?1",
+                )?
+                .execute(params![id, self.target.id, now_ms, self.source, retention_ms])?;
+            change.after_commit(Effect::Wake(self.target.id));
+        }
+        Ok(())
     }
 }

@@ -4,6 +4,8 @@
 #![allow(dead_code)]
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -18,8 +20,10 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use jiff::Timestamp;
 use local_cloud::{Config, LocalCloud, Stack};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 pub const REGION: &str = "us-east-1";
@@ -56,6 +60,32 @@ pub async fn start_with(directory: TempDir, config: Config, stack: Stack) -> Run
     cloud.provision(&stack).await.expect("provisions");
     let client = Client::new(&cloud.s3_endpoint(), &cloud.sqs_endpoint());
     Running { cloud, client, directory, stack }
+}
+
+/// A clock that a test moves.
+#[derive(Clone)]
+pub struct Hands(Arc<AtomicI64>);
+
+impl Hands {
+    pub fn advance(&self, seconds: i64) {
+        self.0.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+}
+
+pub async fn start_with_clock() -> (Running, Hands) {
+    start_with_clock_and(|_| {}).await
+}
+
+/// With a configuration that `change` has changed.
+pub async fn start_with_clock_and(change: impl FnOnce(&mut Config)) -> (Running, Hands) {
+    let hands = Hands(Arc::new(AtomicI64::new(1_800_000_000_000)));
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut config = config(&directory);
+    let reading = hands.clone();
+    config.clock =
+        Arc::new(move || Timestamp::from_millisecond(reading.0.load(Ordering::SeqCst)).expect("a time in range"));
+    change(&mut config);
+    (start_with(directory, config, Stack::default()).await, hands)
 }
 
 #[derive(Debug)]
@@ -120,7 +150,8 @@ impl Client {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
-    fn sign(&self, request: &Signing<'_>) -> aws_sigv4::http_request::SigningInstructions {
+    /// What to add to the request, and the signature.
+    fn sign(&self, request: &Signing<'_>) -> (aws_sigv4::http_request::SigningInstructions, String) {
         let mut settings = SigningSettings::default();
         if request.service == "s3" {
             settings.percent_encoding_mode = PercentEncodingMode::Single;
@@ -143,13 +174,14 @@ impl Client {
             .expect("complete parameters")
             .into();
         let body = match (request.body, request.expires) {
-            (Some(body), _) => SignableBody::Bytes(body),
-            (None, Some(_)) => SignableBody::UnsignedPayload,
-            (None, None) => SignableBody::StreamingUnsignedPayloadTrailer,
+            (Payload::Bytes(body), _) => SignableBody::Bytes(body),
+            (Payload::SignedChunks, _) => SignableBody::StreamingSignedPayloadTrailer,
+            (Payload::Unsigned, Some(_)) => SignableBody::UnsignedPayload,
+            (Payload::Unsigned, None) => SignableBody::StreamingUnsignedPayloadTrailer,
         };
         let headers = request.headers.iter().copied();
         let signable = SignableRequest::new(request.method, request.url, headers, body).expect("signable");
-        sign(signable, &parameters).expect("signs").into_parts().0
+        sign(signable, &parameters).expect("signs").into_parts()
     }
 
     /// A signed S3 request; `path` is as it goes over the wire, query included.
@@ -166,14 +198,67 @@ impl Client {
             method,
             url: &url,
             headers,
-            body: None,
+            body: Payload::Unsigned,
             time: machine_time(),
             expires: None,
         };
-        let instructions = self.sign(&signing);
+        let (instructions, _) = self.sign(&signing);
         let mut all: Vec<(&str, &str)> = headers.to_vec();
         all.extend(instructions.headers());
         self.send(method, &url, &all, body).await
+    }
+
+    /// Puts `body` as one `aws-chunked` chunk that is signed, with a signed trailer, as SDKs do over plain HTTP. `change` may
+    /// change what was signed.
+    pub async fn s3_signed_chunks(
+        &self,
+        path: &str,
+        body: &[u8],
+        trailer: &[(&str, &str)],
+        change: impl FnOnce(String) -> String,
+    ) -> Answer {
+        let (url, time, length) = (format!("{}{path}", self.s3), machine_time(), body.len().to_string());
+        let names: Vec<&str> = trailer.iter().map(|(name, _)| *name).collect();
+        let names = names.join(",");
+        let headers = [
+            ("content-encoding", "aws-chunked"),
+            ("x-amz-decoded-content-length", length.as_str()),
+            ("x-amz-trailer", names.as_str()),
+        ];
+        let signing = Signing {
+            service: "s3",
+            region: REGION,
+            method: "PUT",
+            url: &url,
+            headers: &headers,
+            body: Payload::SignedChunks,
+            time,
+            expires: None,
+        };
+        let (instructions, seed) = self.sign(&signing);
+        // <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html>
+        let date = instructions.headers().find(|(name, _)| *name == "x-amz-date").expect("signed").1.to_owned();
+        let scope = format!("{}/{REGION}/s3/aws4_request", &date[..8]);
+        let digest = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));
+        let next = |kind: &str, before: &str, of: String| {
+            let key = v4::generate_signing_key(&self.secret, time, REGION, "s3");
+            let signed = format!("AWS4-HMAC-SHA256-{kind}\n{date}\n{scope}\n{before}\n{of}");
+            v4::calculate_signature(key, signed.as_bytes())
+        };
+        let chunk = |bytes: &[u8], before: &str| next("PAYLOAD", before, format!("{}\n{}", digest(b""), digest(bytes)));
+        let first = chunk(body, &seed);
+        let last = chunk(b"", &first);
+        let lines = |end: &str| trailer.iter().map(|(name, value)| format!("{name}:{value}{end}")).collect::<String>();
+        let of_trailer = next("TRAILER", &last, digest(lines("\n").as_bytes()));
+        let text = format!(
+            "{:x};chunk-signature={first}\r\n{}\r\n0;chunk-signature={last}\r\n{}x-amz-trailer-signature:{of_trailer}\r\n\r\n",
+            body.len(),
+            String::from_utf8_lossy(body),
+            lines("\r\n"),
+        );
+        let mut all: Vec<(&str, &str)> = headers.to_vec();
+        all.extend(instructions.headers());
+        self.send("PUT", &url, &all, change(text).as_bytes()).await
     }
 
     pub async fn s3_at(
@@ -191,11 +276,11 @@ impl Client {
             method,
             url: &url,
             headers,
-            body: Some(body),
+            body: Payload::Bytes(body),
             time,
             expires: None,
         };
-        let instructions = self.sign(&signing);
+        let (instructions, _) = self.sign(&signing);
         let mut all: Vec<(&str, &str)> = headers.to_vec();
         all.extend(instructions.headers());
         self.send(method, &url, &all, body).await
@@ -210,11 +295,11 @@ impl Client {
             method,
             url: &url,
             headers,
-            body: None,
+            body: Payload::Unsigned,
             time: presigning.time,
             expires: Some(presigning.expires),
         };
-        let instructions = self.sign(&signing);
+        let (instructions, _) = self.sign(&signing);
         let mut request = Request::builder().uri(&url).body(()).expect("a valid URL");
         instructions.apply_to_request_http1x(&mut request);
         request.uri().to_string()
@@ -234,11 +319,11 @@ impl Client {
             method: "POST",
             url: &url,
             headers: &headers,
-            body: Some(body.as_bytes()),
+            body: Payload::Bytes(body.as_bytes()),
             time,
             expires: None,
         };
-        let instructions = self.sign(&signing);
+        let (instructions, _) = self.sign(&signing);
         let mut all = headers.to_vec();
         all.extend(instructions.headers());
         self.send("POST", &url, &all, body.as_bytes()).await
@@ -286,13 +371,23 @@ impl Client {
     }
 }
 
+/// How a body is signed for.
+#[derive(Clone, Copy)]
+enum Payload<'a> {
+    /// By its digest.
+    Bytes(&'a [u8]),
+    /// Chunk by chunk, and its trailer.
+    SignedChunks,
+    Unsigned,
+}
+
 struct Signing<'a> {
     service: &'a str,
     region: &'a str,
     method: &'a str,
     url: &'a str,
     headers: &'a [(&'a str, &'a str)],
-    body: Option<&'a [u8]>,
+    body: Payload<'a>,
     time: SystemTime,
     expires: Option<Duration>,
 }
