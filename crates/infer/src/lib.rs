@@ -14,6 +14,7 @@
 //! - [`picture`] decodes, resizes and encodes the pictures that some nets take and answer.
 //! - [`math`] has the `exp` and `ln` that make a prediction the same bits on every platform, [`random`] the one generator.
 
+mod caught;
 pub mod char_rnn;
 mod classes;
 pub mod draft;

@@ -1,13 +1,13 @@
 //! From texts to the numbers that a net takes: a `tokenizer.json`, read and run by the crate `tokenizers`.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::models::ModelWrapper;
 use tokenizers::tokenizer::{PostProcessor, Tokenizer};
 use tokenizers::utils::padding::{PaddingDirection, PaddingStrategy};
 use tokenizers::utils::truncation::{TruncationParams, TruncationStrategy};
+
+use crate::caught::caught;
 
 /// A vocabulary takes some ten times its file's size in memory. Those of large language models have 17 MB.
 const MAX_FILE_BYTES: usize = 20 << 20;
@@ -144,14 +144,6 @@ impl TextTokenizer {
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.file_bytes as u64 * 10
     }
-}
-
-/// What `work` gives; its panic's message if it panics.
-fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-        text.unwrap_or("the tokenizer contradicts itself").to_owned()
-    })
 }
 
 /// How many times more characters a text could have after all replacements in this part of a tokenizer.

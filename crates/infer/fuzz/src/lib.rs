@@ -101,11 +101,15 @@ pub fn safetensors(data: &[u8]) {
     let _ = char_rnn::Network::read(data);
 }
 
-/// A net, read but not run: what a run may take is bounded by its inputs. `rten` may panic on the way, which becomes an error; what escapes
-/// still ends the process.
+/// Lets pass the panics of libraries that become errors; those that escape still end the process.
+fn libraries_may_panic() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| std::panic::set_hook(Box::new(|_| {})));
+}
+
+/// A net, read but not run: what a run may take is bounded by its inputs.
 pub fn net(data: &[u8]) {
-    static QUIET: Once = Once::new();
-    QUIET.call_once(|| std::panic::set_hook(Box::new(|_| {})));
+    libraries_may_panic();
     let _ = infer::onnx::Net::read(data);
 }
 
@@ -122,6 +126,7 @@ pub fn tfidf(data: &[u8]) {
 
 /// A picture of at most a megapixel, which may take 16 bytes a pixel on its way.
 pub fn picture(data: &[u8]) {
+    libraries_may_panic();
     if let Ok(picture) = infer::picture::decode(data, 1 << 20) {
         black_box(picture.upright());
     }

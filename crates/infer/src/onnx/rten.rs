@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use rten::{Dimension, Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
@@ -11,6 +10,7 @@ use rten_tensor::{AsView, Layout, Tensor as RtenTensor};
 use super::graph::Facts;
 use super::sizes::{self, MAX_ELEMENTS, Size};
 use super::{Data, Datatype, NetError, Port, Tensor};
+use crate::caught::caught;
 
 pub(super) struct Engine {
     model: Model,
@@ -35,7 +35,7 @@ impl Engine {
         // Packing the weights beforehand made runs up to a tenth faster, and keeps them in memory twice.
         let load = || ModelOptions::with_all_ops().load(bytes.to_vec());
         // What it computes from constants, it computes on threads that the whole process shares.
-        let model = caught(load).ok_or_else(|| NetError::Load(PANICKED.to_owned()))?;
+        let model = caught(load).map_err(|why| NetError::Load(panicked(&why)))?;
         let model = model.map_err(|error| NetError::Load(short(&error)))?;
         let find = |ports: &[Port]| -> Result<Vec<NodeId>, NetError> {
             let node = |port: &Port| model.node_id(&port.name).map_err(|error| NetError::Load(short(&error)));
@@ -77,17 +77,16 @@ impl Engine {
         let options = RunOptions::default().with_thread_pool(Some(pool()));
         let values = values?;
         let answers = caught(|| self.model.run(values, &self.outputs, Some(options)));
-        let answers = answers.ok_or_else(|| NetError::Run(PANICKED.to_owned()))?;
+        // A model is the same after a run as before.
+        let answers = answers.map_err(|why| NetError::Run(panicked(&why)))?;
         let answers = answers.map_err(|error| NetError::Run(short(&error)))?;
         answers.into_iter().zip(ports).map(|(value, port)| tensor(value, port)).collect()
     }
 }
 
-const PANICKED: &str = "the engine panicked";
-
-/// A graph that rten was not made for can make it panic; a person who adds one should see an error. A model is the same after a run as before.
-fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(work)).ok()
+/// A graph that rten was not made for can make it panic.
+fn panicked(why: &str) -> String {
+    format!("the engine panicked: {why}")
 }
 
 /// The shape of a value that is still there after the graph was optimised.

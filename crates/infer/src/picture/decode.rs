@@ -10,6 +10,7 @@ use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, Limits};
 
 use super::{Channels, Picture, jpeg, resize, webp};
+use crate::caught::caught;
 
 /// What PNG's decoder may take beside the pixels: for texts, and for a colour profile, which is compressed. It takes up to twice as much.
 const MAX_SIDE_BYTES: u64 = 16 << 20;
@@ -28,7 +29,20 @@ pub struct Decoded {
 /// [`InputError::TooLarge`] beyond `max_pixels`, [`InputError::Invalid`] for anything that is no whole picture.
 pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Decoded, InputError> {
     let limits = Limit { max_pixels };
-    match ImageKind::of(bytes)? {
+    let kind = ImageKind::of(bytes)?;
+    caught(|| decode_kind(kind, bytes, limits)).unwrap_or_else(|why| Err(damaged(name(kind), why)))
+}
+
+const fn name(kind: ImageKind) -> &'static str {
+    match kind {
+        ImageKind::Jpeg => "JPEG",
+        ImageKind::Png => "PNG",
+        ImageKind::Webp => "WebP",
+    }
+}
+
+fn decode_kind(kind: ImageKind, bytes: &[u8], limits: Limit) -> Result<Decoded, InputError> {
+    match kind {
         ImageKind::Jpeg => {
             let (picture, orientation) = jpeg::decode(bytes, limits)?;
             Ok(Decoded { picture, orientation })

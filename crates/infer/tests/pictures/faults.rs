@@ -54,6 +54,23 @@ fn a_picture_that_is_cut_off_anywhere_is_refused() {
     }
 }
 
+/// A palette is of three bytes for each colour. The decoder of PNG panics on this one.
+#[test]
+fn a_palette_that_ends_within_a_colour_is_refused() {
+    let mut png = file("palette-transparent.png");
+    let at = png.windows(4).position(|kind| kind == b"PLTE").unwrap();
+    let length = u32::from_be_bytes(*png[at - 4..].first_chunk().unwrap());
+    let cut = length - 2;
+    png[at - 4..at].copy_from_slice(&cut.to_be_bytes());
+    let end = at + 4 + cut as usize;
+    png.drain(end..end + 2);
+    let mut crc = flate2::Crc::new();
+    crc.update(&png[at..end]);
+    png[end..end + 4].copy_from_slice(&crc.sum().to_be_bytes());
+    let InputError::Invalid(why) = refusal(&png) else { panic!("of another kind") };
+    assert!(why.starts_with("the PNG picture is cut off, damaged or of an unknown variety: "), "{why}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
 
