@@ -77,3 +77,29 @@ async fn a_copy_may_depend_on_its_source_and_on_its_place() {
     copy(client, to, &[("if-match", &etag)]).await.expect(200);
     running.cloud.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_copy_is_whole_whatever_parts_its_source_came_in() {
+    let running = start().await;
+    let client = &running.client;
+    let begun = client.s3("POST", &format!("{SOURCE}?uploads"), &[], b"").await.expect(200).text();
+    let upload = begun.split_once("<UploadId>").expect("an id").1.split_once('<').expect("an end").0.to_owned();
+    let part = client.s3("PUT", &format!("{SOURCE}?partNumber=1&uploadId={upload}"), &[], b"abc").await.expect(200);
+    let part = part.etag();
+    let list = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{part}</ETag></Part></CompleteMultipartUpload>"
+    );
+    client.s3("POST", &format!("{SOURCE}?uploadId={upload}"), &[], list.as_bytes()).await.expect(200);
+    let source = client.s3("HEAD", SOURCE, &[], b"").await.expect(200).etag();
+    assert!(source.ends_with("-1\""), "{source}");
+
+    let to = "/millpond-inbox/whole";
+    copy(client, to, &[("x-amz-checksum-algorithm", "SHA256")]).await.expect(200);
+    let whole = client.s3("GET", to, &[("x-amz-checksum-mode", "ENABLED")], b"").await.expect(200);
+    assert_eq!((whole.text().as_str(), whole.etag()), ("abc", part), "the MD5 of its bytes");
+    assert_eq!(whole.headers["x-amz-checksum-sha256"], "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
+    assert_eq!(whole.headers["x-amz-checksum-type"], "FULL_OBJECT");
+    let numbered = client.s3("HEAD", &format!("{to}?partNumber=1"), &[], b"").await.expect(206);
+    assert!(!numbered.headers.contains_key("x-amz-mp-parts-count"));
+    running.cloud.shutdown().await;
+}

@@ -5,7 +5,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::{request_id, shown_time};
 use crate::events::{self, NotificationRule, Notifications};
-use crate::store::{CorsRule, Store};
+use crate::store::{CorsRule, Store, StoreError};
 
 const CORS_MAX_RULES: usize = 100;
 /// What S3 tells of objects that come and go.
@@ -19,6 +19,7 @@ const EVENTS: [&str; 8] = [
     "s3:ObjectRemoved:Delete",
     "s3:ObjectRemoved:DeleteMarkerCreated",
 ];
+const OLDEST_REGION: &str = "us-east-1";
 
 pub(super) async fn create(
     store: &Store,
@@ -26,7 +27,12 @@ pub(super) async fn create(
 ) -> S3Result<S3Response<CreateBucketOutput>> {
     let bucket = request.input.bucket;
     let location = format!("/{bucket}");
-    store.create_bucket(bucket).await?;
+    match store.create_bucket(bucket).await {
+        // In its oldest region, and in no other, S3 answers this as a success: BucketAlreadyOwnedByYou in
+        // <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html#API_CreateBucket_Errors>.
+        Err(StoreError::BucketExists) if store.region == OLDEST_REGION => {}
+        created => created?,
+    }
     Ok(S3Response::new(CreateBucketOutput { location: Some(location) }))
 }
 
@@ -68,7 +74,7 @@ pub(super) async fn location(
 ) -> S3Result<S3Response<GetBucketLocationOutput>> {
     store.require_bucket(request.input.bucket).await?;
     // The oldest region is the one without a name.
-    let constraint = (store.region != "us-east-1").then(|| BucketLocationConstraint::from(store.region.clone()));
+    let constraint = (store.region != OLDEST_REGION).then(|| BucketLocationConstraint::from(store.region.clone()));
     Ok(S3Response::new(GetBucketLocationOutput { location_constraint: constraint }))
 }
 

@@ -11,7 +11,7 @@ use super::get::{ReadConditions, stream};
 use super::put::{head_of, require_null_version, write_condition};
 use super::{request_id, shown_time};
 use crate::events::ObjectEvent;
-use crate::store::{Head, NewObject, Store, StoreError};
+use crate::store::{Head, NewObject, ObjectRecord, StagedBlob, Store, StoreError};
 
 fn source_of(source: CopySource) -> S3Result<(String, String)> {
     match source {
@@ -26,7 +26,7 @@ fn source_of(source: CopySource) -> S3Result<(String, String)> {
 }
 
 /// On a copy, 412 stands for every condition that does not hold, 304 included.
-fn check_source(conditions: &ReadConditions, record: &crate::store::ObjectRecord) -> S3Result<()> {
+fn check_source(conditions: &ReadConditions, record: &ObjectRecord) -> S3Result<()> {
     conditions.check(record).map_err(|_| s3_error!(PreconditionFailed))
 }
 
@@ -53,14 +53,14 @@ pub(super) async fn copy(
         if_modified_since: input.copy_source_if_modified_since,
         if_unmodified_since: input.copy_source_if_unmodified_since,
     };
-    let (record, staged) = linked(store, &source, &conditions).await?;
-    let kept = record.head;
-    let head = if replace {
-        Head { checksums: kept.checksums, composite: kept.composite, part_sizes: kept.part_sizes, ..given }
-    } else {
-        kept
+    let algorithm = input.checksum_algorithm.as_ref().map(|name| body::known_algorithm(name.as_str())).transpose()?;
+    let Copied { record, staged } = match linked(store, &source, &conditions, algorithm).await? {
+        Some(copied) => copied,
+        None => read_again(store, source, &conditions, algorithm).await?,
     };
-    let checksums = head.checksums.clone();
+    let kept = record.head;
+    let checksums = kept.checksums.clone();
+    let head = if replace { Head { checksums: kept.checksums, ..given } } else { kept };
     let modified_ms = store
         .put_object(NewObject {
             bucket: input.bucket,
@@ -83,25 +83,57 @@ pub(super) async fn copy(
     Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), ..CopyObjectOutput::default() }))
 }
 
-/// The source's record and its bytes once more. A source that is replaced in between is looked up again.
+/// What a copy will be: the source's record, as far as the copy keeps it, and its bytes once more.
+struct Copied {
+    record: ObjectRecord,
+    staged: StagedBlob,
+}
+
+/// A copy without looking at the bytes; none if they must be looked at. A source that is replaced in between is looked up
+/// again.
 async fn linked(
     store: &Store,
     source: &(String, String),
     conditions: &ReadConditions,
-) -> S3Result<(crate::store::ObjectRecord, crate::store::StagedBlob)> {
+    algorithm: Option<&'static str>,
+) -> S3Result<Option<Copied>> {
     let mut attempts = 0;
     loop {
         let found = store.object(source.0.clone(), source.1.clone()).await;
         let record = found.map_err(|error| absent::unread(store, error))?;
         check_source(conditions, &record)?;
+        let has_checksum = algorithm.is_none_or(|name| record.head.checksums.contains_key(name));
+        if !record.head.part_sizes.is_empty() || !has_checksum {
+            return Ok(None);
+        }
         match store.copy_bytes(record.stored.clone()).await {
-            Ok(staged) => return Ok((record, staged)),
+            Ok(staged) => return Ok(Some(Copied { record, staged })),
             Err(StoreError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound && attempts < 16 => {
                 attempts += 1;
             }
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// A copy for which the bytes are read: one whole, whatever parts the source was uploaded in, and so with an ETag and
+/// checksums of its own.
+async fn read_again(
+    store: &Store,
+    (bucket, key): (String, String),
+    conditions: &ReadConditions,
+    algorithm: Option<&'static str>,
+) -> S3Result<Copied> {
+    let opened = store.open_object(bucket, key).await;
+    let (mut record, content) = opened.map_err(|error| absent::unread(store, error))?;
+    check_source(conditions, &record)?;
+    let bytes = stream(content, &(0..record.size_bytes)).await?;
+    let algorithm = algorithm.map(str::to_owned).or_else(|| record.head.checksums.keys().next().cloned());
+    let claims = Claims { length: i64::try_from(record.size_bytes).ok(), algorithm, ..Claims::default() };
+    let received = body::receive(store, Some(bytes), claims).await?;
+    record.etag = hex::encode(received.blob.md5);
+    record.head = Head { checksums: received.checksums, composite: false, part_sizes: Vec::new(), ..record.head };
+    Ok(Copied { record, staged: received.blob.staged })
 }
 
 fn parsed_condition(headers: &http::HeaderMap, name: &str) -> S3Result<Option<ETagCondition>> {

@@ -7,7 +7,7 @@
 
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use s3s::{S3Error, S3ErrorCode, s3_error};
 
@@ -79,6 +79,16 @@ pub(crate) fn parameters_to_headers(request: &mut Parts) {
             request.headers.entry(name).or_insert(value);
         }
     }
+}
+
+/// The address less the parameters of a signature, once that is verified.
+pub(super) fn without_signature(uri: &Uri) -> Result<Uri, S3Error> {
+    let is_kept = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        !SIGNATURE_PARAMETERS.contains(&name.to_ascii_lowercase().as_str())
+    };
+    let kept: Vec<&str> = uri.query().unwrap_or_default().split('&').filter(is_kept).collect();
+    format!("{}?{}", uri.path(), kept.join("&")).parse().map_err(|_| s3_error!(InvalidURI))
 }
 
 fn query_error(message: &'static str) -> S3Error {

@@ -11,6 +11,7 @@ use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3Error, s3_error};
 
+use super::ranges::WithoutRange;
 use super::{RequestId, Service, chunks, cors, guard};
 use crate::server::Handler;
 use crate::store::{CorsRule, Store};
@@ -25,6 +26,7 @@ impl S3Handler {
     pub(crate) fn new(store: Arc<Store>, access_key: &str, secret_key: &str) -> Self {
         let mut builder = S3ServiceBuilder::new(Service { store: Arc::clone(&store) });
         builder.set_auth(SimpleAuth::from_single(access_key, secret_key));
+        builder.set_route(WithoutRange::new(Service { store: Arc::clone(&store) }));
         Self { store, service: builder.build() }
     }
 

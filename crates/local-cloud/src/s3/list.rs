@@ -17,12 +17,12 @@ const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_')
 
 /// How names are written: as they are, or percent-encoded when the client asked for it.
 #[derive(Clone, Copy)]
-struct Spelling {
+pub(super) struct Spelling {
     encode: bool,
 }
 
 impl Spelling {
-    fn of(encoding: Option<&EncodingType>) -> S3Result<Self> {
+    pub(super) fn of(encoding: Option<&EncodingType>) -> S3Result<Self> {
         match encoding.map(EncodingType::as_str) {
             None => Ok(Self { encode: false }),
             Some("url") => Ok(Self { encode: true }),
@@ -30,7 +30,7 @@ impl Spelling {
         }
     }
 
-    fn spell(self, name: &str) -> String {
+    pub(super) fn spell(self, name: &str) -> String {
         if self.encode { utf8_percent_encode(name, KEPT).to_string() } else { name.to_owned() }
     }
 
@@ -44,8 +44,9 @@ fn page_size(asked: Option<i32>) -> S3Result<usize> {
     usize::try_from(asked).map_err(|_| s3_error!(InvalidArgument, "max-keys must not be negative"))
 }
 
-fn delimiter(asked: Option<&String>) -> Option<String> {
-    asked.filter(|delimiter| !delimiter.is_empty()).cloned()
+/// An empty delimiter is none.
+fn delimiter(asked: Option<String>) -> Option<String> {
+    asked.filter(|delimiter| !delimiter.is_empty())
 }
 
 pub(super) fn owner() -> Owner {
@@ -87,6 +88,7 @@ pub(super) async fn v2(
 ) -> S3Result<S3Response<ListObjectsV2Output>> {
     let input = request.input;
     let spelling = Spelling::of(input.encoding_type.as_ref())?;
+    let delimiter = delimiter(input.delimiter);
     let after = match &input.continuation_token {
         Some(token) => TOKEN
             .decode(token)
@@ -99,7 +101,7 @@ pub(super) async fn v2(
         .list(ListingQuery {
             bucket: input.bucket.clone(),
             prefix: input.prefix.clone().unwrap_or_default(),
-            delimiter: delimiter(input.delimiter.as_ref()),
+            delimiter: delimiter.clone(),
             after,
             max_keys: page_size(input.max_keys)?,
         })
@@ -114,7 +116,7 @@ pub(super) async fn v2(
         next_continuation_token: resume(&listing).map(|name| TOKEN.encode(name)),
         contents: Some(objects(&listing, spelling, input.fetch_owner.unwrap_or(false))),
         common_prefixes: Some(common_prefixes(&listing, spelling)),
-        delimiter: spelling.spell_given(input.delimiter),
+        delimiter: spelling.spell_given(delimiter),
         encoding_type: input.encoding_type,
         start_after: spelling.spell_given(input.start_after),
         request_charged: None,
@@ -124,7 +126,7 @@ pub(super) async fn v2(
 pub(super) async fn v1(store: &Store, request: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
     let input = request.input;
     let spelling = Spelling::of(input.encoding_type.as_ref())?;
-    let delimiter = delimiter(input.delimiter.as_ref());
+    let delimiter = delimiter(input.delimiter);
     let listing = store
         .list(ListingQuery {
             bucket: input.bucket.clone(),
@@ -141,10 +143,10 @@ pub(super) async fn v1(store: &Store, request: S3Request<ListObjectsInput>) -> S
         max_keys: Some(input.max_keys.unwrap_or(PAGE_MAX_KEYS).min(PAGE_MAX_KEYS)),
         is_truncated: Some(listing.truncated),
         // Without a delimiter the client goes on from the last key.
-        next_marker: delimiter.and(resume(&listing)).map(|name| spelling.spell(name)),
+        next_marker: delimiter.as_ref().and(resume(&listing)).map(|name| spelling.spell(name)),
         contents: Some(objects(&listing, spelling, true)),
         common_prefixes: Some(common_prefixes(&listing, spelling)),
-        delimiter: spelling.spell_given(input.delimiter),
+        delimiter: spelling.spell_given(delimiter),
         encoding_type: input.encoding_type,
         request_charged: None,
     }))
@@ -157,11 +159,12 @@ pub(super) async fn versions(
 ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
     let input = request.input;
     let spelling = Spelling::of(input.encoding_type.as_ref())?;
+    let delimiter = delimiter(input.delimiter);
     let listing = store
         .list(ListingQuery {
             bucket: input.bucket.clone(),
             prefix: input.prefix.clone().unwrap_or_default(),
-            delimiter: delimiter(input.delimiter.as_ref()),
+            delimiter: delimiter.clone(),
             after: input.key_marker.clone().unwrap_or_default(),
             max_keys: page_size(input.max_keys)?,
         })
@@ -185,14 +188,14 @@ pub(super) async fn versions(
         name: Some(input.bucket),
         prefix: Some(spelling.spell(&input.prefix.unwrap_or_default())),
         key_marker: Some(spelling.spell(&input.key_marker.unwrap_or_default())),
-        version_id_marker: input.version_id_marker,
+        version_id_marker: Some(input.version_id_marker.unwrap_or_default()),
         next_key_marker: next.map(|name| spelling.spell(name)),
         next_version_id_marker: next.map(|_| "null".into()),
         max_keys: Some(input.max_keys.unwrap_or(PAGE_MAX_KEYS).min(PAGE_MAX_KEYS)),
         is_truncated: Some(listing.truncated),
         versions: Some(versions),
         common_prefixes: Some(common_prefixes(&listing, spelling)),
-        delimiter: spelling.spell_given(input.delimiter),
+        delimiter: spelling.spell_given(delimiter),
         encoding_type: input.encoding_type,
         ..ListObjectVersionsOutput::default()
     }))

@@ -13,6 +13,7 @@ mod handler;
 mod list;
 mod multipart;
 mod put;
+mod ranges;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -9,7 +9,7 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::body::{self, Claims, given_checksums, show_checksums};
-use super::list::owner;
+use super::list::{Spelling, owner};
 use super::put::{head_of, header, write_condition};
 use super::{request_id, shown_time};
 use crate::store::{CompletedPart as Claim, Head, PartRecord, Store, StoreError, UploadRecord};
@@ -17,6 +17,12 @@ use crate::store::{CompletedPart as Claim, Head, PartRecord, Store, StoreError, 
 /// Part numbers run from 1 to this.
 const PARTS_MAX: i32 = 10_000;
 const LISTED_PARTS_MAX: i32 = 1000;
+const LISTED_UPLOADS_MAX: i32 = 1000;
+
+/// Who began an upload: the one user that there is.
+fn initiator() -> Initiator {
+    Initiator { display_name: None, id: owner().id }
+}
 
 pub(super) async fn create(
     store: &Store,
@@ -97,6 +103,10 @@ pub(super) async fn complete(
     let input = request.input;
     let condition = write_condition(input.if_match.clone(), input.if_none_match.clone())?;
     let listed = input.multipart_upload.as_ref().and_then(|upload| upload.parts.clone()).unwrap_or_default();
+    if listed.is_empty() {
+        // S3's schema wants a part, so a list without one is no XML of it.
+        return Err(s3_error!(MalformedXML, "no parts are listed"));
+    }
     let listed: Vec<Claim> = listed
         .into_iter()
         .map(|part| {
@@ -208,6 +218,7 @@ pub(super) async fn list_parts(
         max_parts: Some(limit),
         part_number_marker: Some(after),
         next_part_number_marker: next,
+        initiator: Some(initiator()),
         owner: Some(owner()),
         storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
         checksum_algorithm: upload.algorithm.map(ChecksumAlgorithm::from),
@@ -215,20 +226,36 @@ pub(super) async fn list_parts(
     }))
 }
 
-/// All uploads under way: pages are not needed for as many as one machine has.
+/// Uploads under way, by key and then by age.
 pub(super) async fn list_uploads(
     store: &Store,
     request: S3Request<ListMultipartUploadsInput>,
 ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
     let input = request.input;
-    let prefix = input.prefix.clone().unwrap_or_default();
-    let uploads = store.uploads(input.bucket.clone(), prefix).await?;
+    let spelling = Spelling::of(input.encoding_type.as_ref())?;
+    let prefix = input.prefix.unwrap_or_default();
+    let limit = input.max_uploads.unwrap_or(LISTED_UPLOADS_MAX).clamp(0, LISTED_UPLOADS_MAX);
+    let (after_key, after_id) = (input.key_marker.unwrap_or_default(), input.upload_id_marker.unwrap_or_default());
+    let mut uploads = store.uploads(input.bucket.clone(), prefix.clone()).await?;
+    let first = match uploads.iter().position(|upload| upload.key == after_key && upload.id == after_id) {
+        Some(marked) => marked + 1,
+        None if after_id.is_empty() => uploads.partition_point(|upload| upload.key <= after_key),
+        // Ended since it was listed: none of those behind it may be missed.
+        None => uploads.partition_point(|upload| upload.key < after_key),
+    };
+    uploads.drain(..first);
+    let limit_uploads = usize::try_from(limit).unwrap_or(0);
+    let truncated = uploads.len() > limit_uploads;
+    uploads.truncate(limit_uploads);
+    let last = uploads.last().filter(|_| truncated);
+    let (next_key, next_id) = last.map(|upload| (spelling.spell(&upload.key), upload.id.clone())).unzip();
     let shown = uploads
         .into_iter()
         .map(|upload| MultipartUpload {
-            key: Some(upload.key),
+            key: Some(spelling.spell(&upload.key)),
             upload_id: Some(upload.id),
             initiated: Some(shown_time(upload.created_ms)),
+            initiator: Some(initiator()),
             owner: Some(owner()),
             storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
             checksum_algorithm: upload.algorithm.map(ChecksumAlgorithm::from),
@@ -237,9 +264,15 @@ pub(super) async fn list_uploads(
         .collect();
     Ok(S3Response::new(ListMultipartUploadsOutput {
         bucket: Some(input.bucket),
-        prefix: input.prefix,
+        prefix: Some(spelling.spell(&prefix)),
+        key_marker: Some(spelling.spell(&after_key)),
+        upload_id_marker: Some(after_id),
+        next_key_marker: next_key,
+        next_upload_id_marker: next_id,
+        max_uploads: Some(limit),
+        encoding_type: input.encoding_type,
         uploads: Some(shown),
-        is_truncated: Some(false),
+        is_truncated: Some(truncated),
         ..ListMultipartUploadsOutput::default()
     }))
 }

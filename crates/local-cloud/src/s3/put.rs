@@ -163,19 +163,19 @@ pub(super) async fn delete_many(
                 store.delete_object(bucket, object.key.clone(), condition, request_id).await?;
                 S3Result::Ok(())
             };
-            (deleted.await, object.key)
+            (deleted.await, object.key, object.version_id)
         }
     });
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
-    let outcomes: Vec<(S3Result<()>, String)> = join_all(deletions).await;
-    for (outcome, key) in outcomes {
+    let outcomes: Vec<(S3Result<()>, String, Option<String>)> = join_all(deletions).await;
+    for (outcome, key, version_id) in outcomes {
         match outcome {
-            Ok(()) => deleted.push(DeletedObject { key: Some(key), ..DeletedObject::default() }),
+            Ok(()) => deleted.push(DeletedObject { key: Some(key), version_id, ..DeletedObject::default() }),
             Err(error) => errors.push(Error {
                 code: Some(error.code().as_str().to_owned()),
                 message: error.message().map(str::to_owned),
                 key: Some(key),
-                ..Error::default()
+                version_id,
             }),
         }
     }

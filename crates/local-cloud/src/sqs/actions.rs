@@ -64,14 +64,9 @@ async fn create_queue(context: &Context<'_>, input: wire::CreateQueue) -> Answer
             "a queue's name can only include alphanumeric characters, hyphens and underscores, 1 to 80 in length",
         ));
     }
-    // Of a queue that is there, whatever the client does not mention may be as it is.
-    let mut attributes = match context.store.queue(input.queue_name.clone()).await {
-        Ok(queue) => queue.attributes,
-        Err(StoreError::NoSuchQueue) => QueueAttributes::default(),
-        Err(error) => return Err(error.into()),
-    };
-    attributes::apply(&mut attributes, &input.attributes)?;
-    context.store.create_queue(input.queue_name.clone(), attributes).await?;
+    attributes::apply(&mut QueueAttributes::default(), &input.attributes)?;
+    let given = input.attributes;
+    context.store.create_queue(input.queue_name.clone(), move |to| attributes::set(to, &given)).await?;
     Ok(json!({"QueueUrl": queue_url(context.endpoint, &input.queue_name)}))
 }
 
@@ -116,10 +111,7 @@ async fn set_attributes(context: &Context<'_>, input: wire::SetAttributes) -> An
     let name = queue_of(&input.queue_url)?;
     let mut checked = context.store.queue(name.clone()).await?.attributes;
     attributes::apply(&mut checked, &input.attributes)?;
-    let edit = move |attributes: &mut QueueAttributes| {
-        attributes::apply(attributes, &input.attributes).map_err(|_| StoreError::InvalidAttribute("Attributes"))
-    };
-    context.store.edit_queue(name, edit).await?;
+    context.store.edit_queue(name, move |to| attributes::set(to, &input.attributes)).await?;
     Ok(json!({}))
 }
 
@@ -149,7 +141,7 @@ async fn send(context: &Context<'_>, input: wire::Send) -> Answer {
 }
 
 async fn delete(context: &Context<'_>, input: wire::OnQueue<wire::Handle>) -> Answer {
-    let queue = queue_of(&input.queue_url)?;
+    let queue = context.store.queue(queue_of(&input.queue_url)?).await?.name;
     context.store.delete_message(queue, receipt(&input.content.receipt_handle)?).await?;
     Ok(json!({}))
 }
@@ -168,7 +160,7 @@ pub(super) fn checked_timeout(seconds: Option<i64>) -> Result<i64, SqsError> {
 }
 
 async fn change_visibility(context: &Context<'_>, input: wire::OnQueue<wire::HandleAndTimeout>) -> Answer {
-    let queue = queue_of(&input.queue_url)?;
+    let queue = context.store.queue(queue_of(&input.queue_url)?).await?.name;
     let receipt = receipt(&input.content.receipt_handle)?;
     let timeout_s = checked_timeout(input.content.visibility_timeout)?;
     context.store.change_visibility(queue, receipt, timeout_s).await?;

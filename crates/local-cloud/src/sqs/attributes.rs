@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::error::SqsError;
 use crate::events;
-use crate::store::{Queue, QueueAttributes, RedrivePolicy, Store};
+use crate::store::{Queue, QueueAttributes, RedrivePolicy, Store, StoreError};
 
 /// Kept and given back, without effect here.
 const INERT: [&str; 6] = [
@@ -37,7 +37,8 @@ fn redrive(value: &str) -> Result<Option<RedrivePolicy>, SqsError> {
     if value.is_empty() {
         return Ok(None);
     }
-    let invalid = || SqsError::invalid_attribute("RedrivePolicy");
+    // Not the error that other attributes get, but what SQS answers here.
+    let invalid = || SqsError::invalid_value("the value of the parameter RedrivePolicy is invalid");
     let policy: RedriveJson = serde_json::from_str(value).map_err(|_| invalid())?;
     let count = match &policy.max_receive_count {
         serde_json::Value::Number(number) => number.as_u64(),
@@ -99,6 +100,11 @@ const NAMES: [&str; 16] = [
     "FifoThroughputLimit",
 ];
 
+/// Applies attributes within a change, which has no words for what `apply` finds wrong: check them before.
+pub(super) fn set(to: &mut QueueAttributes, given: &BTreeMap<String, String>) -> Result<(), StoreError> {
+    apply(to, given).map_err(|_| StoreError::InvalidAttribute("Attributes"))
+}
+
 /// The attributes that a client asked for by name.
 pub(super) async fn describe(
     store: &Store,
@@ -131,7 +137,12 @@ pub(super) async fn describe(
         });
         all.push(("RedrivePolicy", policy.to_string()));
     }
-    all.extend(attributes.inert.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    let inert = &attributes.inert;
+    if !inert.contains_key("SqsManagedSseEnabled") && !inert.contains_key("KmsMasterKeyId") {
+        // SQS encrypts new queues, and clients compare what they find with that.
+        all.push(("SqsManagedSseEnabled", "true".into()));
+    }
+    all.extend(inert.iter().map(|(name, value)| (name.as_str(), value.clone())));
     let wanted = |name: &str| names.iter().any(|asked| asked == "All" || asked == name);
     Ok(all.into_iter().filter(|(name, _)| wanted(name)).map(|(name, value)| (name.to_owned(), value.into())).collect())
 }

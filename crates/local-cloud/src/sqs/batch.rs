@@ -47,11 +47,8 @@ fn answer(outcomes: Vec<(String, Result<Value, SqsError>)>) -> Value {
             Err(error) => failed.push(error.failed_entry(&id)),
         }
     }
-    let mut answer = json!({"Successful": successful});
-    if !failed.is_empty() {
-        answer["Failed"] = failed.into();
-    }
-    answer
+    // The service model requires both lists, empty or not.
+    json!({"Successful": successful, "Failed": failed})
 }
 
 pub(super) async fn send(context: &Context<'_>, input: Batch<Outgoing>) -> Result<Value, SqsError> {

@@ -169,9 +169,6 @@ impl Store {
         listed: Vec<CompletedPart>,
     ) -> Result<CheckedParts> {
         let (upload, stored) = self.parts(bucket, key, upload).await?;
-        if listed.is_empty() {
-            return Err(StoreError::Invalid("no parts are listed".into()));
-        }
         if listed.windows(2).any(|pair| pair[0].number >= pair[1].number) {
             return Err(StoreError::InvalidPartOrder);
         }

@@ -63,18 +63,31 @@ pub(crate) struct MessageCounts {
 }
 
 impl Store {
-    /// Creates a queue, or finds it if it is there with these attributes.
+    /// Creates a queue with the attributes that `set` sets, or finds it if it is there and `set` changes none. Those
+    /// that a creation doesn't name may differ, as in SQS.
     ///
     /// # Errors
     /// `QueueExists` if it is there with others.
-    pub(crate) async fn create_queue(&self, name: String, attributes: QueueAttributes) -> Result<()> {
+    pub(crate) async fn create_queue(
+        &self,
+        name: String,
+        set: impl FnOnce(&mut QueueAttributes) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
         let now_ms = self.now_ms();
         self.db
-            .write(move |change| match find(change, &name) {
-                Ok(queue) if queue.attributes == attributes => Ok(()),
-                Ok(_) => Err(StoreError::QueueExists),
-                Err(StoreError::NoSuchQueue) => insert(change, &name, &attributes, now_ms),
-                Err(error) => Err(error),
+            .write(move |change| {
+                let there = match find(change, &name) {
+                    Ok(queue) => Some(queue.attributes),
+                    Err(StoreError::NoSuchQueue) => None,
+                    Err(error) => return Err(error),
+                };
+                let mut attributes = there.clone().unwrap_or_default();
+                set(&mut attributes)?;
+                match there {
+                    None => insert(change, &name, &attributes, now_ms),
+                    Some(there) if there == attributes => Ok(()),
+                    Some(_) => Err(StoreError::QueueExists),
+                }
             })
             .await
     }
@@ -204,7 +217,9 @@ fn check_redrive(db: &Connection, attributes: &QueueAttributes) -> Result<()> {
     let target = events::queue_of_arn(&policy.dead_letter_arn);
     match target.map(|name| find(db, name)) {
         Some(Ok(_)) => Ok(()),
-        None | Some(Err(StoreError::NoSuchQueue)) => Err(StoreError::InvalidAttribute("RedrivePolicy")),
+        None | Some(Err(StoreError::NoSuchQueue)) => {
+            Err(StoreError::Invalid("the dead-letter target of the RedrivePolicy does not exist".into()))
+        }
         Some(Err(error)) => Err(error),
     }
 }

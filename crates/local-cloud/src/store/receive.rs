@@ -234,11 +234,14 @@ mod tests {
         let lock = std::fs::File::create(directory.path().join("lock")).expect("a lock");
         let config = crate::Config { clock, ..crate::Config::new(directory.path(), "key", "secret") };
         let store = Store::open(&config, lock).expect("opens");
-        store.create_queue("dead".into(), QueueAttributes::default()).await.expect("created");
+        store.create_queue("dead".into(), |_| Ok(())).await.expect("created");
         let dead_letter_arn = events::queue_arn("us-east-1", "dead");
         let redrive = Some(RedrivePolicy { dead_letter_arn, max_receive_count: 2 });
-        let attributes = QueueAttributes { redrive, ..QueueAttributes::default() };
-        store.create_queue("q".into(), attributes).await.expect("created");
+        let set = |to: &mut QueueAttributes| {
+            to.redrive = redrive;
+            Ok(())
+        };
+        store.create_queue("q".into(), set).await.expect("created");
         (directory, store)
     }
 

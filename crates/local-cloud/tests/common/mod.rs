@@ -130,12 +130,13 @@ pub struct Client {
     pub s3: String,
     pub sqs: String,
     pub secret: String,
+    pub region: String,
 }
 
 impl Client {
     pub fn new(s3: &str, sqs: &str) -> Self {
         let http = HttpClient::builder(TokioExecutor::new()).build_http();
-        Self { http, s3: s3.into(), sqs: sqs.into(), secret: SECRET.into() }
+        Self { http, s3: s3.into(), sqs: sqs.into(), secret: SECRET.into(), region: REGION.into() }
     }
 
     pub async fn send(&self, method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
@@ -272,7 +273,7 @@ impl Client {
         let url = format!("{}{path}", self.s3);
         let signing = Signing {
             service: "s3",
-            region: REGION,
+            region: &self.region,
             method,
             url: &url,
             headers,

@@ -1,0 +1,236 @@
+"""SQS: where moto and the local cloud differ, and why the local cloud is right."""
+
+from typing import Any
+
+from compare import ABSENT, Allowed
+
+API = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/"
+GUIDE = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/"
+
+
+def _invalid_message(message: dict[str, Any]) -> bool:
+    """Whether something is wrong with a message that moto lets pass."""
+    names = message.get("MessageAttributes", {}).keys()
+    attributes = message.get("MessageAttributes", {}).values()
+    return (
+        "\x00" in message["MessageBody"]
+        or not message["MessageBody"]
+        # Attributes count against the limit, too.
+        or (len(message["MessageBody"]) >= 1000 and len(attributes) > 0)
+        or message.get("DelaySeconds", 0) < 0
+        or len(attributes) > 10
+        or any(name.startswith("AWS.") or ".." in name for name in names)
+        or any(value.get("StringValue") in ("", "seven") for value in attributes)
+    )
+
+
+def _invalid_in_batch(args: dict[str, Any]) -> bool:
+    return any(_invalid_message(entry) for entry in args["Entries"])
+
+
+SQS = [
+    Allowed(
+        "CreateQueue SetQueueAttributes",
+        "outcome",
+        "400 InvalidAttribute*",
+        "*0",
+        "moto does not check the values of attributes, nor all names, or fails on them",
+        API + "API_SetQueueAttributes.html#API_SetQueueAttributes_RequestSyntax",
+        mend="queue",
+    ),
+    Allowed(
+        "CreateQueue SetQueueAttributes",
+        "outcome",
+        "400 InvalidParameterValue",
+        "*",
+        "moto takes a redrive policy whose count is out of range, or finds another fault first",
+        API + "API_SetQueueAttributes.html#API_SetQueueAttributes_RequestSyntax",
+        when=lambda args: "RedrivePolicy" in args.get("Attributes", {}),
+        mend="queue",
+    ),
+    Allowed(
+        "CreateQueue",
+        "outcome",
+        "400 InvalidAttributeValue",
+        "400 QueueAlreadyExists",
+        "the attribute is invalid, and another than the queue has; which is told is not said",
+        API + "API_CreateQueue.html#API_CreateQueue_Errors",
+    ),
+    Allowed(
+        "GetQueueAttributes",
+        "Attributes",
+        "{}",
+        ABSENT,
+        "an empty map or none is a matter of taste",
+        API + "API_GetQueueAttributes.html#API_GetQueueAttributes_ResponseSyntax",
+    ),
+    Allowed(
+        "SendMessage",
+        "outcome",
+        "400 *",
+        "200",
+        "moto takes messages that SQS refuses",
+        API + "API_SendMessage.html#API_SendMessage_RequestSyntax",
+        when=_invalid_message,
+        mend="messages",
+    ),
+    Allowed(
+        "SendMessage",
+        "MD5OfMessageSystemAttributes",
+        "*",
+        ABSENT,
+        "SQS gives the digest of the system attributes that it was sent",
+        API + "API_SendMessage.html#API_SendMessage_ResponseSyntax",
+    ),
+    Allowed(
+        "SendMessageBatch",
+        "Entries.*",
+        "failed: *, by the sender",
+        "{*",
+        "moto takes messages that SQS refuses",
+        API + "API_SendMessage.html#API_SendMessage_RequestSyntax",
+        when=_invalid_in_batch,
+        mend="messages",
+    ),
+    Allowed(
+        "SendMessageBatch",
+        "outcome",
+        "200",
+        "400 InvalidParameterValue",
+        "each entry fails by itself; moto refuses the whole batch for one that is wrong",
+        API + "API_SendMessageBatch.html",
+        mend="messages",
+    ),
+    Allowed(
+        "SendMessageBatch",
+        "outcome",
+        "400 AWS.SimpleQueueService.TooManyEntriesInBatchRequest",
+        "400 AWS.SimpleQueueService.InvalidBatchEntryId",
+        "both are the case, and which is told is not said",
+        API + "API_SendMessageBatch.html#API_SendMessageBatch_Errors",
+    ),
+    Allowed(
+        "DeleteMessageBatch",
+        "outcome",
+        "*",
+        "400 AWS.SimpleQueueService.BatchEntryIdsNotDistinct",
+        "the ids of entries must differ; moto asks that of receipt handles, too",
+        API + "API_DeleteMessageBatch.html#API_DeleteMessageBatch_Errors",
+        mend="messages",
+    ),
+    Allowed(
+        "DeleteMessageBatch ChangeMessageVisibilityBatch",
+        "outcome",
+        "400 AWS.SimpleQueueService.*",
+        "200",
+        "moto does not check the ids of entries here",
+        API + "API_DeleteMessageBatch.html#API_DeleteMessageBatch_Errors",
+        mend="messages",
+    ),
+    Allowed(
+        "DeleteMessage",
+        "outcome",
+        "200",
+        "400 ReceiptHandleIsInvalid",
+        "deleting a message that is gone succeeds; ReceiptHandleIsInvalid is for what is no handle",
+        API + "API_DeleteMessage.html",
+        when=lambda args: args["ReceiptHandle"] != "no-such-handle",
+    ),
+    Allowed(
+        "DeleteMessageBatch",
+        "Entries.*",
+        "{'Id': *}",
+        "failed: ReceiptHandleIsInvalid, by the sender",
+        "deleting a message that is gone succeeds; ReceiptHandleIsInvalid is for what is no handle",
+        API + "API_DeleteMessage.html",
+    ),
+    Allowed(
+        "ReceiveMessage",
+        "outcome",
+        "400 InvalidParameterValue",
+        "200",
+        "moto takes a negative timeout",
+        API + "API_ReceiveMessage.html#API_ReceiveMessage_RequestSyntax",
+        when=lambda args: args.get("VisibilityTimeout", 0) < 0 or args.get("WaitTimeSeconds", 0) < 0,
+        mend="messages",
+    ),
+    Allowed(
+        "ReceiveMessage",
+        "Messages[].Attributes",
+        ABSENT,
+        "{}",
+        "an empty map or none is a matter of taste",
+        API + "API_ReceiveMessage.html#API_ReceiveMessage_ResponseSyntax",
+    ),
+    Allowed(
+        "ChangeMessageVisibility",
+        "outcome",
+        "400 InvalidParameterValue",
+        "400 ReceiptHandleIsInvalid",
+        "the handle is well formed, but its message is gone; ReceiptHandleIsInvalid is for those that are not",
+        API + "API_ChangeMessageVisibility.html#API_ChangeMessageVisibility_Errors",
+    ),
+    Allowed(
+        "ChangeMessageVisibility",
+        "outcome",
+        "400 ReceiptHandleIsInvalid",
+        "400 InvalidParameterValue",
+        "both the handle and the timeout are wrong, and which is told is not said",
+        API + "API_ChangeMessageVisibility.html#API_ChangeMessageVisibility_Errors",
+        when=lambda args: not 0 <= args["VisibilityTimeout"] <= 43_200,
+    ),
+    Allowed(
+        "ChangeMessageVisibility",
+        "outcome",
+        "400 AWS.SimpleQueueService.MessageNotInflight",
+        "200",
+        "the timeout of a message that is not in flight cannot be changed",
+        API + "API_ChangeMessageVisibility.html#API_ChangeMessageVisibility_Errors",
+        mend="messages",
+    ),
+    Allowed(
+        "ChangeMessageVisibilityBatch",
+        "Entries.*",
+        "failed: InvalidParameterValue, by the sender",
+        "failed: ReceiptHandleIsInvalid, by the sender",
+        "the handle is well formed, but its message is gone; ReceiptHandleIsInvalid is for those that are not",
+        API + "API_ChangeMessageVisibility.html#API_ChangeMessageVisibility_Errors",
+    ),
+    Allowed(
+        "ChangeMessageVisibility",
+        "outcome",
+        "400 InvalidParameterValue",
+        "200",
+        "only the newest receipt handle counts, says design.md; moto takes older ones",
+        GUIDE + "sqs-queue-message-identifiers.html#receipt-handle",
+        when=lambda args: args["ReceiptHandle"] != "no-such-handle",
+        mend="messages",
+    ),
+    Allowed(
+        "ChangeMessageVisibilityBatch",
+        "Entries.*",
+        "failed: InvalidParameterValue, by the sender",
+        "{'Id': *}",
+        "only the newest receipt handle counts, says design.md; moto takes older ones, and negative timeouts",
+        GUIDE + "sqs-queue-message-identifiers.html#receipt-handle",
+        mend="messages",
+    ),
+    Allowed(
+        "ChangeMessageVisibilityBatch",
+        "Entries.*",
+        "failed: AWS.SimpleQueueService.MessageNotInflight, by the sender",
+        "{'Id': *}",
+        "the timeout of a message that is not in flight cannot be changed",
+        API + "API_ChangeMessageVisibility.html#API_ChangeMessageVisibility_Errors",
+        mend="messages",
+    ),
+    Allowed(
+        "ListMessageMoveTasks StartMessageMoveTask",
+        "outcome",
+        "*",
+        "500",
+        "moto has no message moves",
+        API + "API_StartMessageMoveTask.html",
+        mend="pool",
+    ),
+]
