@@ -215,9 +215,9 @@ fn demo_shows_every_answer_and_fails_on_a_wrong_one() {
     );
 }
 
-/// A second `up` on the same data, or on the same port, says what to do.
+/// A second `up` on the same data, or on the same port, says what to do, and so does one on damaged data.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_up_is_refused() {
+async fn a_second_up_is_refused_and_so_is_damaged_data() {
     let (dir, data) = (folder(), tempfile::tempdir().unwrap());
     let up = Up::start(data.path()).await;
     let models = root().join("models");
@@ -236,6 +236,18 @@ async fn a_second_up_is_refused() {
         screen_of_port.contains("choose one with --listen") && screen_of_port.contains("[exit code 1]"),
         "{screen_of_port}"
     );
+
+    drop(up);
+    let database = data.path().join("cloud/cloud.sqlite3");
+    std::fs::write(&database, "no database").unwrap();
+    let screen_of_damage = screen(dir.path(), NOWHERE, &same_data);
+    assert!(
+        screen_of_damage.contains(&format!("the database {} is damaged", database.display()))
+            && screen_of_damage.contains("restore a copy of its directory, or move that away to begin anew")
+            && screen_of_damage.contains("[exit code 1]"),
+        "{screen_of_damage}"
+    );
+    assert_eq!(std::fs::read_to_string(&database).unwrap(), "no database");
 }
 
 /// Job ids are 26 characters of base32; nothing else in these screens is.

@@ -106,7 +106,10 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
-    /// The database cannot be opened, is damaged, or is of a newer version.
+    /// The database is damaged, or is not where it should be; nothing was changed.
+    #[error("the database {} is damaged: {}; restore a copy of its directory, or move that away to begin anew", .0.display(), .1)]
+    Damaged(PathBuf, String),
+    /// The database cannot be opened, or is of a newer version.
     #[error("cannot open the store: {0}")]
     Store(String),
 }
@@ -135,7 +138,10 @@ impl LocalCloud {
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || {
             let lock = lock(&opening.data_dir)?;
-            Store::open(&opening, lock).map_err(|error| StartError::Store(chain(&error)))
+            Store::open(&opening, lock).map_err(|error| match error {
+                StoreError::Damaged(how) => StartError::Damaged(opening.data_dir.join(store::DATABASE), how),
+                other => StartError::Store(chain(&other)),
+            })
         });
         let store = opened.await.map_err(|error| StartError::Store(error.to_string()))??;
         let store = Arc::new(store);
@@ -232,7 +238,7 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartE
 
 fn lock(data_dir: &std::path::Path) -> Result<File, StartError> {
     let failed = |error| StartError::DataDir(data_dir.to_path_buf(), error);
-    std::fs::create_dir_all(data_dir).map_err(failed)?;
+    create_durably(data_dir).map_err(failed)?;
     let options = File::options().read(true).write(true).create(true).truncate(false).clone();
     let file = options.open(data_dir.join("lock")).map_err(failed)?;
     match FileExt::try_lock(&file) {
@@ -240,6 +246,18 @@ fn lock(data_dir: &std::path::Path) -> Result<File, StartError> {
         Err(fs4::TryLockError::WouldBlock) => Err(StartError::InUse(data_dir.to_path_buf())),
         Err(fs4::TryLockError::Error(error)) => Err(failed(error)),
     }
+}
+
+/// Creates a directory, and those above it that are missing, so that none is lost with what is in it.
+fn create_durably(directory: &std::path::Path) -> io::Result<()> {
+    let above = match directory.parent() {
+        Some(above) if !directory.try_exists()? => above,
+        _ => return std::fs::create_dir_all(directory),
+    };
+    let above = if above.as_os_str().is_empty() { std::path::Path::new(".") } else { above };
+    create_durably(above)?;
+    std::fs::create_dir_all(directory)?;
+    File::open(above)?.sync_all()
 }
 
 /// An error and its causes in one line.

@@ -26,6 +26,8 @@ impl From<StoreError> for S3Error {
             | StoreError::OverLimit
             | StoreError::StaleReceipt
             | StoreError::VisibilityTooLong
+            | StoreError::Damaged(_)
+            | StoreError::OtherFormat(..)
             | StoreError::Sqlite(_)
             | StoreError::Commit(_)
             | StoreError::Io(_)

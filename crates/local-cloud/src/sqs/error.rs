@@ -188,6 +188,8 @@ impl From<StoreError> for SqsError {
             | StoreError::InvalidPartOrder
             | StoreError::PartTooSmall
             | StoreError::BadDigest
+            | StoreError::Damaged(_)
+            | StoreError::OtherFormat(..)
             | StoreError::Sqlite(_)
             | StoreError::Commit(_)
             | StoreError::Io(_)

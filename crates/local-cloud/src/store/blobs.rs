@@ -84,6 +84,11 @@ impl Blobs {
         Ok(removed)
     }
 
+    /// Whether there are any.
+    pub(crate) fn any(&self) -> io::Result<bool> {
+        Ok(fs::read_dir(&self.blobs)?.next().is_some())
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.blobs.join(name)
     }
@@ -140,11 +145,11 @@ impl Blobs {
     pub(crate) fn link(&self, source: &str) -> io::Result<StagedBlob> {
         let name = uuid::Uuid::new_v4().simple().to_string();
         let path = self.path(&name);
-        if fs::hard_link(self.path(source), &path).is_err() {
-            fs::copy(self.path(source), &path)?;
-            File::open(&path)?.sync_all()?;
-        }
         let staged = StagedFile { name, path, keep: false };
+        if fs::hard_link(self.path(source), &staged.path).is_err() {
+            fs::copy(self.path(source), &staged.path)?;
+            File::open(&staged.path)?.sync_all()?;
+        }
         sync_dir(&self.blobs)?;
         Ok(StagedBlob::File(staged))
     }
@@ -243,7 +248,7 @@ impl StagedBlob {
     /// Hands the bytes over to the record that names them, within its transaction.
     pub(super) fn store(self, change: &Change<'_>) -> StoreResult<Stored> {
         match self {
-            Self::File(staged) => Ok(Stored::File(staged.keep())),
+            Self::File(staged) => Ok(Stored::File(change.name_blob(staged))),
             Self::Small(bytes) => {
                 change.prepare_cached("INSERT INTO small_blobs (bytes) VALUES (?1)")?.execute(params![bytes])?;
                 Ok(Stored::Row(change.last_insert_rowid()))
@@ -260,8 +265,12 @@ pub(crate) struct StagedFile {
 }
 
 impl StagedFile {
-    /// Hands the file over to the record that names it; call it inside the transaction that writes the record.
-    pub(crate) fn keep(mut self) -> String {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Leaves the file where it is.
+    pub(super) fn keep(mut self) -> String {
         self.keep = true;
         std::mem::take(&mut self.name)
     }
@@ -277,6 +286,6 @@ impl Drop for StagedFile {
     }
 }
 
-fn sync_dir(path: &Path) -> io::Result<()> {
+pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }

@@ -3,6 +3,10 @@
 //! Every change is a closure that runs on the writer thread inside a savepoint of its own. Closures that wait
 //! at the same time share one transaction, and so one sync of the write-ahead log; the answer to each goes out only
 //! after that commit. A closure that fails rolls back its own savepoint and nothing else.
+//!
+//! A commit can fail, with a full disk say. Then none of its changes is answered as made, and what its closures saw of
+//! each other counts for nothing. If it failed because the disk is full, its last frame was not written, so that no
+//! crash can bring it back; after other failures it can, until the next commit overwrites it.
 
 use std::cell::{RefCell, RefMut};
 use std::ops::Deref;
@@ -12,9 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Savepoint, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Savepoint, Transaction, TransactionBehavior};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::blobs::StagedFile;
 use super::error::{Result, StoreError};
 use crate::chaos::Faults;
 
@@ -37,6 +42,7 @@ pub(crate) struct Change<'a> {
     savepoint: Savepoint<'a>,
     effects: RefCell<Vec<Effect>>,
     faults: &'a RefCell<Faults>,
+    named: RefCell<Vec<StagedFile>>,
 }
 
 impl Change<'_> {
@@ -52,6 +58,13 @@ impl Change<'_> {
     pub(crate) fn faults(&self) -> RefMut<'_, Faults> {
         self.faults.borrow_mut()
     }
+
+    /// Hands a blob over to the record that names it. If the change is not made, the blob is removed.
+    pub(crate) fn name_blob(&self, blob: StagedFile) -> String {
+        let name = blob.name().to_owned();
+        self.named.borrow_mut().push(blob);
+        name
+    }
 }
 
 impl Deref for Change<'_> {
@@ -61,7 +74,7 @@ impl Deref for Change<'_> {
     }
 }
 
-/// Called with the fate of the commit; answers the caller and returns the effects that are now due.
+/// Called with the fate of the commit; answers the caller and returns the effects that are due.
 type Settle = Box<dyn FnOnce(Option<&str>) -> Vec<Effect> + Send>;
 type Job = Box<dyn for<'a, 'b> FnOnce(&'a mut Transaction<'b>, &'a RefCell<Faults>) -> Option<Settle> + Send>;
 
@@ -111,19 +124,27 @@ impl Db {
                 return None;
             }
             let outcome = in_savepoint(transaction, faults, change);
-            Some(Box::new(move |commit_error| match (outcome, commit_error) {
-                (Ok((value, effects)), None) => {
-                    // A caller that has gone away meanwhile does not undo what is committed.
-                    let _ = reply.send(Ok(value));
-                    effects
-                }
-                (Ok(_), Some(error)) => {
-                    let _ = reply.send(Err(StoreError::Commit(error.to_owned())));
-                    Vec::new()
-                }
-                (Err(error), _) => {
-                    let _ = reply.send(Err(error));
-                    Vec::new()
+            Some(Box::new(move |commit_error| {
+                // A caller that has gone away meanwhile does not undo what is committed.
+                match (outcome, commit_error) {
+                    (Ok(made), None) => {
+                        let _ = reply.send(Ok(made.value));
+                        made.named.into_iter().for_each(|blob| drop(blob.keep()));
+                        made.effects
+                    }
+                    (Ok(made), Some(error)) => {
+                        let _ = reply.send(Err(StoreError::Commit(error.to_owned())));
+                        made.named.into_iter().map(|blob| Effect::RemoveBlob(blob.keep())).collect()
+                    }
+                    (Err(error @ StoreError::Sqlite(_)), _) | (Err(error), None) => {
+                        let _ = reply.send(Err(error));
+                        Vec::new()
+                    }
+                    // It was refused for what a change before it did, perhaps, which is undone.
+                    (Err(_), Some(error)) => {
+                        let _ = reply.send(Err(StoreError::Commit(error.to_owned())));
+                        Vec::new()
+                    }
                 }
             }))
         });
@@ -186,16 +207,32 @@ fn open_reader(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
+/// A change that was made in its savepoint.
+struct Made<T> {
+    value: T,
+    effects: Vec<Effect>,
+    named: Vec<StagedFile>,
+}
+
 fn in_savepoint<T>(
     transaction: &mut Transaction<'_>,
     faults: &RefCell<Faults>,
     change: impl FnOnce(&Change<'_>) -> Result<T>,
-) -> Result<(T, Vec<Effect>)> {
-    let change_under_way = Change { savepoint: transaction.savepoint()?, effects: RefCell::default(), faults };
+) -> Result<Made<T>> {
+    let (effects, named) = (RefCell::default(), RefCell::default());
+    let change_under_way = Change { savepoint: transaction.savepoint()?, effects, named, faults };
     let value = change(&change_under_way)?;
-    let Change { savepoint, effects, .. } = change_under_way;
+    let Change { savepoint, effects, named, .. } = change_under_way;
     savepoint.commit()?;
-    Ok((value, effects.into_inner()))
+    Ok(Made { value, effects: effects.into_inner(), named: named.into_inner() })
+}
+
+/// How a transaction ended that was not committed.
+enum Failure {
+    /// It is undone for good.
+    Undone(String),
+    /// A crash before the next commit may bring it back.
+    Doubtful(String),
 }
 
 fn write_loop(
@@ -204,31 +241,62 @@ fn write_loop(
     faults: &RefCell<Faults>,
     perform: &dyn Fn(Effect),
 ) {
+    // Blobs that a doubtful transaction names, to be removed once it is overwritten.
+    let mut doubtful: Vec<Effect> = Vec::new();
     while let Ok(first) = inbox.recv() {
         let mut settles = Vec::new();
-        let committed = (|| {
-            let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            for job in std::iter::once(first).chain(inbox.try_iter().take(MAX_CHANGES_PER_COMMIT - 1)) {
-                // A change that panics rolls back its savepoint as it unwinds, and its caller is told `Closed`.
-                let ran = std::panic::catch_unwind(AssertUnwindSafe(|| job(&mut transaction, faults)));
-                settles.extend(ran.ok().flatten());
-            }
-            transaction.commit()
-        })();
-        let error = committed.err().map(|error| error.to_string());
-        if let Some(error) = &error {
+        let jobs = std::iter::once(first).chain(inbox.try_iter().take(MAX_CHANGES_PER_COMMIT - 1));
+        let committed = transact(&mut connection, faults, jobs, &mut settles, !doubtful.is_empty());
+        let (failure, effects_of_doubt) = match committed {
+            Ok(()) => (None, None),
+            Err(Failure::Undone(error)) => (Some(error), None),
+            Err(Failure::Doubtful(error)) => (Some(error), Some(&mut doubtful)),
+        };
+        if let Some(error) = &failure {
             tracing::error!(%error, "a transaction could not be committed");
         }
-        for settle in settles {
-            for effect in settle(error.as_deref()) {
-                perform(effect);
-            }
+        let effects = settles.into_iter().flat_map(|settle: Settle| settle(failure.as_deref()));
+        match effects_of_doubt {
+            Some(doubtful) => doubtful.extend(effects),
+            None => effects.for_each(perform),
+        }
+        if failure.is_none() {
+            doubtful.drain(..).for_each(perform);
         }
     }
 }
 
+/// Runs `jobs` in one transaction and commits it. With `overwrite`, it writes something in any case.
+fn transact(
+    connection: &mut Connection,
+    faults: &RefCell<Faults>,
+    jobs: impl Iterator<Item = Job>,
+    settles: &mut Vec<Settle>,
+    overwrite: bool,
+) -> Result<(), Failure> {
+    let undone = |error: rusqlite::Error| Failure::Undone(error.to_string());
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(undone)?;
+    if overwrite {
+        transaction.execute("UPDATE sequencer SET next = next + 1", []).map_err(undone)?;
+    }
+    for job in jobs {
+        // A change that panics rolls back its savepoint as it unwinds, and its caller is told `Closed`.
+        let ran = std::panic::catch_unwind(AssertUnwindSafe(|| job(&mut transaction, faults)));
+        settles.extend(ran.ok().flatten());
+        // After some errors SQLite rolls back all of the transaction. Another change would then commit by itself.
+        if transaction.is_autocommit() {
+            return Err(Failure::Undone("the database rolled the transaction back".into()));
+        }
+    }
+    transaction.commit().map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Failure::Undone(error.to_string()),
+        _ => Failure::Doubtful(error.to_string()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::blobs::{Blobs, StagedBlob};
     use super::super::schema;
     use super::*;
     use crate::Chaos;
@@ -274,6 +342,80 @@ mod tests {
         assert_eq!(names(&db).await, ["a", "d"]);
         db.close();
         assert!(matches!(insert(&db, "e", || Ok(())).await, Err(StoreError::Closed)));
+    }
+
+    /// Makes the changes that `also` begins share a transaction.
+    async fn together<T>(db: &Db, also: impl Future<Output = T>) -> T {
+        let (hold, held) = mpsc::channel::<()>();
+        let mut first = Box::pin(db.write(move |_| {
+            let _ = held.recv();
+            Ok(())
+        }));
+        assert!(futures::poll!(first.as_mut()).is_pending());
+        let mut also = Box::pin(also);
+        assert!(futures::poll!(also.as_mut()).is_pending());
+        hold.send(()).expect("still held");
+        // Its own fate is that of the others.
+        let _ = first.await;
+        also.await
+    }
+
+    #[tokio::test]
+    async fn a_refusal_counts_only_if_what_it_saw_is_committed() {
+        let (_directory, db) = open();
+        let broken = db.write(|change| {
+            // Found out at the commit.
+            change.execute_batch("PRAGMA defer_foreign_keys = ON")?;
+            change.execute("INSERT INTO uploads VALUES ('u', 4711, 'k', 0, '', NULL, 0)", [])?;
+            Ok(())
+        });
+        let refused = insert(&db, "a", || Err(StoreError::PreconditionFailed));
+        let outcomes = together(&db, async { futures::join!(broken, refused) }).await;
+        assert!(matches!(outcomes, (Err(StoreError::Commit(_)), Err(StoreError::Commit(_)))), "{outcomes:?}");
+        insert(&db, "b", || Ok(())).await.expect("made");
+        assert_eq!(names(&db).await, ["b"]);
+    }
+
+    #[tokio::test]
+    async fn the_blob_of_a_change_that_is_not_committed_goes_once_nothing_can_bring_the_change_back() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (path, blobs) = (directory.path().join("db"), Blobs::open(directory.path()).expect("opens"));
+        let remover = blobs.clone();
+        let perform = move |effect| match effect {
+            Effect::RemoveBlob(name) => remover.remove(&name),
+            Effect::Wake(_) => {}
+        };
+        let connection = schema::open(&path).expect("opens");
+        let db = Db::start(&path, connection, Faults::new(Chaos::default()), perform).expect("starts");
+        let staged = blobs.in_file(StagedBlob::Small(b"x".to_vec())).expect("written");
+        let broken = db.write(move |change| {
+            change.name_blob(staged);
+            change.execute_batch("PRAGMA defer_foreign_keys = ON")?;
+            change.execute("INSERT INTO uploads VALUES ('u', 4711, 'k', 0, '', NULL, 0)", [])?;
+            Ok(())
+        });
+        assert!(matches!(broken.await, Err(StoreError::Commit(_))));
+        assert!(blobs.any().expect("read"), "a crash now could bring its record back");
+        insert(&db, "next", || Ok(())).await.expect("made");
+        // Removed after the answer to the change before, and so before the one to this.
+        insert(&db, "last", || Ok(())).await.expect("made");
+        assert!(!blobs.any().expect("read"));
+    }
+
+    #[tokio::test]
+    async fn when_sqlite_rolls_everything_back_nothing_else_of_the_group_is_made() {
+        let (_directory, db) = open();
+        let full = db.write(|change| {
+            let pages: i64 = change.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+            let _: i64 = change.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get(0))?;
+            change.execute("INSERT INTO buckets (name, created_ms) VALUES (?1, 0)", ["x".repeat(100_000)])?;
+            Ok(())
+        });
+        let all = async { futures::join!(insert(&db, "a", || Ok(())), full, insert(&db, "b", || Ok(()))) };
+        let (before, full, after) = together(&db, all).await;
+        assert!(matches!(full, Err(StoreError::Sqlite(_))), "{full:?}");
+        assert!(matches!(before, Err(StoreError::Commit(_))), "{before:?}");
+        assert_eq!(names(&db).await, if after.is_ok() { vec!["b"] } else { vec![] }, "{after:?}");
     }
 
     #[tokio::test]

@@ -41,6 +41,10 @@ pub(crate) enum StoreError {
     StaleReceipt,
     #[error("the total visibility timeout would pass 12 hours")]
     VisibilityTooLong,
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
+    #[error("the database has format {0}, this version reads format {1}")]
+    OtherFormat(i64, i64),
     #[error("the database failed")]
     Sqlite(#[from] rusqlite::Error),
     #[error("a transaction could not be committed: {0}")]

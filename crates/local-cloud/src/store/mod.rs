@@ -35,6 +35,9 @@ use blobs::Blobs;
 use db::{Change, Db, Effect};
 use waiters::Waiters;
 
+/// The database's file in the data directory.
+pub(crate) const DATABASE: &str = "cloud.sqlite3";
+
 /// Everything that is kept. Cheap to share behind an `Arc`; every method may be called from any task.
 pub(crate) struct Store {
     db: Db,
@@ -52,7 +55,11 @@ impl Store {
     /// Opens the store in the data directory, checks it, and removes what a crash left behind. Blocking.
     pub(crate) fn open(config: &Config, lock: File) -> Result<Self> {
         let blobs = Blobs::open(&config.data_dir)?;
-        let path = config.data_dir.join("cloud.sqlite3");
+        let path = config.data_dir.join(DATABASE);
+        let log = config.data_dir.join(format!("{DATABASE}-wal"));
+        if !path.try_exists()? && (blobs.any()? || log.try_exists()?) {
+            return Err(StoreError::Damaged("it is missing, but what belongs to it is there".into()));
+        }
         let connection = schema::open(&path)?;
         let mut named = HashSet::new();
         for names in ["SELECT blob FROM objects WHERE blob IS NOT NULL", "SELECT blob FROM parts"] {

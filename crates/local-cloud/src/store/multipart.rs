@@ -127,7 +127,7 @@ impl Store {
                 change.execute(
                     "INSERT OR REPLACE INTO parts (upload, number, blob, size, etag, checksums, modified_ms)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                    params![upload, number, staged.keep(), size, etag, checksums, now_ms],
+                    params![upload, number, change.name_blob(staged), size, etag, checksums, now_ms],
                 )?;
                 if let Some(old) = old {
                     change.after_commit(Effect::RemoveBlob(old));

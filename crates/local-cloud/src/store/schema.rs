@@ -1,9 +1,11 @@
 //! The tables, and opening a database: settings, integrity, version.
 
 use std::path::Path;
+use std::{fs, io};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::blobs::sync_dir;
 use super::error::{Result, StoreError};
 
 const VERSION: i64 = 2;
@@ -119,35 +121,69 @@ DROP TABLE objects_1;
 /// Opens the database at `path`, creating it if need be, and checks it.
 ///
 /// # Errors
-/// `Invalid` if the file is damaged or was written by a newer version.
+/// `Damaged` if the file is; `OtherFormat` if another version wrote it. It is left as it was.
 pub(crate) fn open(path: &Path) -> Result<Connection> {
-    let mut connection = Connection::open(path)?;
+    if !path.try_exists()? {
+        create(path)?;
+    }
+    open_existing(path).map_err(|error| match error {
+        StoreError::Sqlite(error)
+            if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) =>
+        {
+            StoreError::Damaged(error.to_string())
+        }
+        other => other,
+    })
+}
+
+fn open_existing(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match version {
+        1 | VERSION => {}
+        // It gets its name only once it is complete, so something has emptied it.
+        0 => return Err(StoreError::Damaged("it is empty".into())),
+        other => return Err(StoreError::OtherFormat(other, VERSION)),
+    }
+    let health: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if health != "ok" {
+        return Err(StoreError::Damaged(health));
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     // 32 MB of the log before it is carried over: each time costs two more syncs.
     connection.pragma_update(None, "wal_autocheckpoint", 8192)?;
     connection.set_prepared_statement_cache_capacity(64);
-    let health: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if health != "ok" {
-        return Err(StoreError::Invalid(format!("the database is damaged: {health}")));
-    }
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    match version {
-        VERSION => {}
-        0 | 1 => {
-            let transaction = connection.transaction()?;
-            transaction.execute_batch(if version == 0 { TABLES } else { FROM_1 })?;
-            transaction.pragma_update(None, "user_version", VERSION)?;
-            transaction.commit()?;
-        }
-        other => {
-            return Err(StoreError::Invalid(format!(
-                "the database has format {other}, this version reads format {VERSION}"
-            )));
-        }
+    if version == 1 {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(FROM_1)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        transaction.commit()?;
     }
     Ok(connection)
+}
+
+/// Makes an empty database that is complete and durable once it is there.
+fn create(path: &Path) -> Result<()> {
+    let unfinished = path.with_extension("new");
+    for suffix in ["new", "new-journal"] {
+        match fs::remove_file(path.with_extension(suffix)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut connection = Connection::open(&unfinished)?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(TABLES)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
+    connection.close().map_err(|(_, error)| error)?;
+    fs::rename(&unfinished, path)?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+    Ok(())
 }
 
 #[cfg(test)]

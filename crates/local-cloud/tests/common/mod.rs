@@ -140,15 +140,28 @@ impl Client {
     }
 
     pub async fn send(&self, method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.try_send(method, url, headers, body).await.expect("answers")
+    }
+
+    /// Fails if the connection breaks before the whole answer has come.
+    pub async fn try_send(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> anyhow::Result<Answer> {
         let mut request = Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(Bytes::copy_from_slice(body))).expect("a valid request");
-        let answered = tokio::time::timeout(PATIENCE + PATIENCE, self.http.request(request)).await;
-        let (parts, body) = answered.expect("answers in time").expect("answers").into_parts();
-        let body = body.collect().await.expect("a whole body").to_bytes();
-        Answer { status: parts.status, headers: parts.headers, body }
+        let answered = async {
+            let (parts, body) = self.http.request(request).await?.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok(Answer { status: parts.status, headers: parts.headers, body })
+        };
+        tokio::time::timeout(PATIENCE + PATIENCE, answered).await.expect("answers in time")
     }
 
     /// What to add to the request, and the signature.
@@ -188,6 +201,17 @@ impl Client {
     /// A signed S3 request; `path` is as it goes over the wire, query included.
     pub async fn s3(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         self.s3_at(machine_time(), method, path, headers, body).await
+    }
+
+    /// As `s3`, but fails if the connection breaks before the whole answer has come.
+    pub async fn try_s3(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> anyhow::Result<Answer> {
+        self.try_s3_at(machine_time(), method, path, headers, body).await
     }
 
     /// A signed request whose body is `aws-chunked` with a trailer, unsigned, as SDKs send it.
@@ -270,6 +294,17 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Answer {
+        self.try_s3_at(time, method, path, headers, body).await.expect("answers")
+    }
+
+    async fn try_s3_at(
+        &self,
+        time: SystemTime,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> anyhow::Result<Answer> {
         let url = format!("{}{path}", self.s3);
         let signing = Signing {
             service: "s3",
@@ -284,7 +319,7 @@ impl Client {
         let (instructions, _) = self.sign(&signing);
         let mut all: Vec<(&str, &str)> = headers.to_vec();
         all.extend(instructions.headers());
-        self.send(method, &url, &all, body).await
+        self.try_send(method, &url, &all, body).await
     }
 
     /// A presigned URL that signs `headers` as well.
@@ -311,6 +346,15 @@ impl Client {
     }
 
     pub async fn sqs_at(&self, time: SystemTime, region: &str, action: &str, input: Value) -> Answer {
+        self.try_sqs_at(time, region, action, input).await.expect("answers")
+    }
+
+    /// As `sqs`, but fails if the connection breaks before the whole answer has come.
+    pub async fn try_sqs(&self, action: &str, input: Value) -> anyhow::Result<Answer> {
+        self.try_sqs_at(machine_time(), REGION, action, input).await
+    }
+
+    async fn try_sqs_at(&self, time: SystemTime, region: &str, action: &str, input: Value) -> anyhow::Result<Answer> {
         let (url, body) = (format!("{}/", self.sqs), input.to_string());
         let target = format!("AmazonSQS.{action}");
         let headers = [("content-type", "application/x-amz-json-1.0"), ("x-amz-target", target.as_str())];
@@ -327,7 +371,7 @@ impl Client {
         let (instructions, _) = self.sign(&signing);
         let mut all = headers.to_vec();
         all.extend(instructions.headers());
-        self.send("POST", &url, &all, body.as_bytes()).await
+        self.try_send("POST", &url, &all, body.as_bytes()).await
     }
 
     /// Creates a queue and returns its URL.
