@@ -16,7 +16,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("local-cloud", &["cloud"]),
     ("ledger", &["cloud", "job"]),
     ("registry", &["bundle", "cloud", "job"]),
-    ("api", &["bundle", "cloud", "job", "ledger", "registry"]),
+    ("keys", &["cloud", "job"]),
+    ("api", &["bundle", "cloud", "job", "keys", "ledger", "registry"]),
     ("worker", &["bundle", "cloud", "infer", "job", "ledger", "registry"]),
 ];
 const BINARIES: &[&str] = &["lambda", "millpond"];

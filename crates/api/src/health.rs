@@ -13,6 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::Api;
+use crate::caller::Operator;
 use crate::problem::Failure;
 
 /// Probes ask every few seconds and give up soon themselves.
@@ -71,7 +72,7 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Health>, F
     responses((status = 200, description = "Requests, their durations, and accepted jobs.", body = String,
         content_type = "application/openmetrics-text")),
 )]
-pub(crate) async fn metrics(State(api): State<Arc<Api>>) -> Response {
+pub(crate) async fn metrics(State(api): State<Arc<Api>>, _: Operator) -> Response {
     let kind = (header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     ([kind], api.metrics.encode()).into_response()
 }

@@ -34,10 +34,11 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use caller::Principal;
 use metrics::Metrics;
 use problem::Failure;
 pub use serve::serve;
-pub use settings::{CorsOrigins, Settings};
+pub use settings::{Access, CorsOrigins, Settings};
 
 /// What the API works with.
 #[derive(Debug)]

@@ -13,8 +13,9 @@ use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, Ref, RefOr};
-use utoipa::{OpenApi, ToSchema};
+use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::Api;
 use crate::problem::{PROBLEM_JSON, ProblemBody};
@@ -28,6 +29,8 @@ use crate::problem::{PROBLEM_JSON, ProblemBody};
             Every error is a problem document (RFC 9457) with a stable `code`.",
     ),
     components(schemas(ProblemBody)),
+    modifiers(&Keys),
+    security((), ("bearer" = []), ("api_key" = [])),
     tags(
         (name = "jobs", description = "Jobs, from their submission to their result."),
         (name = "models", description = "What is served."),
@@ -35,6 +38,19 @@ use crate::problem::{PROBLEM_JSON, ProblemBody};
     ),
 )]
 pub(crate) struct Head;
+
+/// How a key is sent. A server without keys asks for none, so all of the document's requirements are optional.
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut Document) {
+        let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let header = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("x-api-key")));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", bearer);
+        components.add_security_scheme("api_key", header);
+    }
+}
 
 /// What is to be answered, by which model.
 // For the document alone: `request::Submission` is what is read, checked more closely than a schema can say.
@@ -134,6 +150,12 @@ const PROBLEMS: &[(&str, &[Code])] = &[
     ("ready", &[Code::Unavailable]),
 ];
 
+/// What whoever may not call is answered, or not so often.
+const CALLERS: &[Code] = &[Code::Unauthorized, Code::RateLimited];
+
+/// The calls that everybody may make.
+const OPEN: &[&str] = &["alive", "ready", "openapi"];
+
 /// What the server's own faults are answered with.
 const ANYWHERE: &[Code] = &[Code::Internal];
 
@@ -143,7 +165,12 @@ pub(crate) fn add_problems(document: &mut Document) {
         for operation in operations(item) {
             let id = operation.operation_id.clone().unwrap_or_default();
             let own = PROBLEMS.iter().find(|(name, _)| *name == id).map_or(&[][..], |(_, codes)| codes);
-            add(operation, own.iter().chain(ANYWHERE).copied());
+            let callers = if OPEN.contains(&id.as_str()) { &[] } else { CALLERS };
+            add(operation, own.iter().chain(callers).chain(ANYWHERE).copied());
+            if OPEN.contains(&id.as_str()) {
+                // Against the document's own, which asks for a key.
+                operation.security = Some(vec![SecurityRequirement::default()]);
+            }
         }
     }
 }

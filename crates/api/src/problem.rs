@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::error::Error;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -55,6 +56,8 @@ impl From<&Problem> for ProblemBody {
 #[error("{problem}")]
 pub(crate) struct Failure {
     problem: Problem,
+    /// When trying again makes sense, if it is known.
+    after: Option<Duration>,
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -75,6 +78,16 @@ impl Failure {
         Self::new(Code::StorageUnavailable, "the storage did not answer in time; try again shortly")
     }
 
+    /// The answer for whoever may not call at all.
+    pub(crate) fn unauthorized(detail: &str) -> Self {
+        Self::new(Code::Unauthorized, detail)
+    }
+
+    /// Says when trying again makes sense.
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        Self { after: Some(wait), ..self }
+    }
+
     /// Puts it in the log, for failures that are handled otherwise than by answering them.
     pub(crate) fn log(&self, what: &str) {
         tracing::warn!(code = %self.problem.code, cause = chain(self.source.as_deref()), "{what}");
@@ -83,19 +96,19 @@ impl Failure {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self { problem, source: None }
+        Self { problem, after: None, source: None }
     }
 }
 
 impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
-        Self { problem: error.problem(), source: Some(error.into()) }
+        Self { problem: error.problem(), after: None, source: Some(error.into()) }
     }
 }
 
 impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Self {
-        Self { problem: error.problem(), source: Some(error.into()) }
+        Self { problem: error.problem(), after: None, source: Some(error.into()) }
     }
 }
 
@@ -117,7 +130,12 @@ impl IntoResponse for Failure {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if self.problem.retryable && [409, 429, 503].contains(&code.status()) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            // In whole seconds, and not too early.
+            let seconds = self.after.map_or(1, |after| after.as_secs_f64().ceil() as u64).max(1);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if code == Code::Unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"millpond\""));
         }
         response
     }

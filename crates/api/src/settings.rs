@@ -1,14 +1,18 @@
 //! What a deployment can set.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
 use job::Tenant;
+use keys::KeyRing;
 
 /// How the API behaves. [`Settings::default`] suits the local server.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Whose the jobs of a caller without credentials are.
+    /// Who may call.
+    pub access: Access,
+    /// The service's own tenant: whose the jobs of callers without credentials are, and who may see the metrics.
     pub tenant: Tenant,
     /// How long a presigned upload URL works. (It dies with the credentials that signed it, if that is sooner.)
     pub upload_url_lifetime: Duration,
@@ -33,6 +37,17 @@ pub struct Settings {
     pub cors_origins: CorsOrigins,
 }
 
+/// Who may call the API. `/healthz`, `/readyz` and `/openapi.json` are for everybody.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// Whoever reaches it, as [`Settings::tenant`].
+    Anyone,
+    /// Whoever has one of these keys, as the key's tenant.
+    Keys(Arc<KeyRing>),
+    /// Whom a [`Principal`](crate::Principal) names, and nobody else.
+    Principals,
+}
+
 /// Which web pages may call the API from a browser.
 #[derive(Debug, Clone)]
 pub enum CorsOrigins {
@@ -45,6 +60,7 @@ pub enum CorsOrigins {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            access: Access::Anyone,
             tenant: "default".parse().expect("a valid tenant"),
             upload_url_lifetime: Duration::from_secs(900),
             upload_grace: Duration::from_secs(60 * 60),
