@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::{fs, io};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::blobs::sync_dir;
@@ -139,6 +140,8 @@ pub(crate) fn open(path: &Path) -> Result<Connection> {
 fn open_existing(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
+    // What is refused is not written to either: a connection that is closed carries the log over.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match version {
         1 | VERSION => {}
@@ -150,6 +153,7 @@ fn open_existing(path: &Path) -> Result<Connection> {
     if health != "ok" {
         return Err(StoreError::Damaged(health));
     }
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;

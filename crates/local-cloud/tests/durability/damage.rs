@@ -89,6 +89,17 @@ async fn a_damaged_database_is_refused_and_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_was_replaced_beside_its_log_is_left_alone() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut server = Launch::at(directory.path()).start();
+    server.client.s3("PUT", "/millpond-outbox/kept", &[], b"kept").await.expect(200);
+    server.kill();
+    assert!(directory.path().join("cloud.sqlite3-wal").exists());
+    std::fs::write(database(directory.path()), "no database").expect("written");
+    assert_refused(directory.path(), "replaced").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_of_a_newer_version_is_refused() {
     let directory = filled().await;
     let connection = rusqlite::Connection::open(database(directory.path())).expect("opens");
