@@ -8,6 +8,7 @@ mod graph;
 mod growth;
 #[cfg(feature = "onnxruntime")]
 mod onnx_runtime;
+mod prefix;
 mod proto;
 mod rten;
 mod sizes;
@@ -89,8 +90,7 @@ impl Engine {
 }
 
 impl Net {
-    /// Reads a net from an ONNX file. Whatever the bytes are, it takes at most four times their number and 64 MB of memory; what is
-    /// computed from constants through other operators than `growth.rs` follows is not bounded.
+    /// Reads a net from an ONNX file. Whatever the bytes are, it takes at most four times their number and 64 MB of memory.
     ///
     /// # Errors
     ///

@@ -9,7 +9,9 @@ use bundle::{Datatype, Dim, Port};
 
 use super::NetError;
 use super::growth::{self, Attributes, Growth};
+use super::prefix::{MAX_TENSOR_BYTES, Parts};
 use super::proto::{Fields, Malformed, Value};
+use super::rten;
 
 /// How deep graphs may lie within graphs (of `If`, `Loop`, `Scan`), and types within types.
 const MAX_DEPTH: usize = 8;
@@ -51,6 +53,8 @@ struct Counted<'a> {
     parts: usize,
     integers: usize,
     growth: Growth<'a>,
+    /// The parts of the outermost graph so far, once all of it has been checked; from then on `growth` is told of the nodes.
+    parts_so_far: Option<Parts<'a>>,
 }
 
 impl Counted<'_> {
@@ -81,22 +85,26 @@ struct Node<'a> {
     operator: &'a str,
     inputs: Vec<&'a str>,
     outputs: Vec<&'a str>,
+    attributes: Attributes<'a>,
 }
 
 impl Facts {
     /// Reads and checks a file.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, NetError> {
         let mut counted = Counted::default();
-        let mut graph = None;
-        let mut imports = false;
+        let (mut graph, mut graph_bytes, mut parts) = (None, &[][..], Parts::default());
         for field in Fields(bytes) {
             let (number, value) = field?;
             match number {
-                7 => graph = Some(read_graph(value.bytes()?, 0, &mut counted)?),
+                1 => parts.ir_version = value.number()?,
+                7 => {
+                    graph_bytes = value.bytes()?;
+                    graph = Some(read_graph(graph_bytes, 0, &mut counted)?);
+                }
                 8 => {
                     check_strings(value.bytes()?, &[1])?;
                     counted.part()?;
-                    imports = true;
+                    parts.imports.push(value.bytes()?);
                 }
                 14 => {
                     check_strings(value.bytes()?, &[1, 2])?;
@@ -107,7 +115,7 @@ impl Facts {
                 _ => {}
             }
         }
-        let Some(graph) = graph.filter(|_| imports) else {
+        let Some(graph) = graph.filter(|_| !parts.imports.is_empty()) else {
             return Err(NetError::Malformed(
                 "it lacks a graph, or says not which version its operators have".to_owned(),
             ));
@@ -123,6 +131,8 @@ impl Facts {
             facts.outputs.push(read_port("output", port)?);
             facts.last_operators.push(graph.last_operators(value_name(port)?));
         }
+        let mut counted = Counted { parts_so_far: Some(parts), ..Counted::default() };
+        read_graph(graph_bytes, 0, &mut counted)?;
         counted.growth.check(bytes.len())?;
         facts.values = graph.writers.keys().map(|name| (*name).to_owned()).collect();
         let mut names = HashSet::new();
@@ -194,10 +204,19 @@ fn read_graph<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted<'a>) -> R
     for field in Fields(bytes) {
         let (number, value) = field?;
         if number == 5 {
-            let name = check_tensor(value.bytes()?, counted)?;
-            counted.growth.constant(name, value.bytes()?)?;
+            let tensor = value.bytes()?;
+            let name = check_tensor(tensor, counted)?;
+            counted.growth.constant(name, tensor, tensor.len() > MAX_TENSOR_BYTES)?;
             graph.initializers.insert(name);
             graph.given.insert(name);
+        }
+        if let Some(parts) = counted.parts_so_far.as_mut().filter(|_| depth == 0) {
+            match number {
+                5 => parts.initializers.push(value.bytes()?),
+                11 => parts.inputs.push(value.bytes()?),
+                13 => parts.values.push(value.bytes()?),
+                _ => {}
+            }
         }
     }
     for field in Fields(bytes) {
@@ -205,6 +224,12 @@ fn read_graph<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted<'a>) -> R
         match number {
             1 => {
                 let node = read_node(value.bytes()?, depth, counted)?;
+                if counted.parts_so_far.is_some() {
+                    follow(&node, depth, counted)?;
+                }
+                if let Some(parts) = counted.parts_so_far.as_mut().filter(|_| depth == 0) {
+                    parts.nodes.push(value.bytes()?);
+                }
                 for output in &node.outputs {
                     graph.writers.insert(output, (node.operator, node.inputs.first().copied().unwrap_or("")));
                 }
@@ -251,11 +276,30 @@ fn read_node<'a>(bytes: &'a [u8], depth: usize, counted: &mut Counted<'a>) -> Re
     if matches!(operator, "Loop" | "Scan") {
         return Err(NetError::Unsupported(format!("the operator {operator}, which may never end")));
     }
-    match (operator, attributes.tensor, outputs.first()) {
-        ("Constant", Some(tensor), Some(name)) => counted.growth.constant(name, tensor)?,
-        _ => counted.growth.node(operator, &inputs, &outputs, &attributes),
+    Ok(Node { operator, inputs, outputs, attributes })
+}
+
+/// Finds out how large a node's result is, if it follows from constants.
+fn follow<'a>(node: &Node<'a>, depth: usize, counted: &mut Counted<'a>) -> Result<(), NetError> {
+    let Node { operator, inputs, outputs, attributes } = node;
+    if let ("Constant", Some(tensor), Some(name)) = (*operator, attributes.tensor, outputs.first()) {
+        counted.growth.constant(name, tensor, false)?;
+        return Ok(());
     }
-    Ok(Node { operator, inputs, outputs })
+    loop {
+        let asked = counted.growth.node(operator, inputs, outputs, attributes);
+        let Some(parts) = counted.parts_so_far.as_ref().filter(|_| !asked.is_empty()) else { return Ok(()) };
+        if depth > 0 {
+            // What lies before it is spread over several graphs.
+            counted.growth.unbounded(operator);
+            return Ok(());
+        }
+        counted.growth.ask(parts.nodes.len())?;
+        match rten::constants(parts.write(&asked)?)? {
+            Some(numbers) => counted.growth.answer(&asked, numbers),
+            None => return Ok(()),
+        }
+    }
 }
 
 /// Checks an attribute, and keeps of it what sizes depend on.

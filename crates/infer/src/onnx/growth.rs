@@ -4,6 +4,9 @@
 //! Each value that follows from constants alone has a bound here of how large it can be, told from its operator's inputs. Operators whose
 //! results can't be told this way are refused where all of their inputs are constants: exporters fold those. Sizes that a file declares, and the
 //! padding and strides of convolutions, are bounded as they are. What a run makes of its inputs is bounded by `sizes.rs`.
+//!
+//! Shapes are constants, too, where the engine infers them. What follows from shapes is small numbers mostly, whatever they are. Where they decide
+//! how large a result is, the engine is asked what they are, by loading the nodes before that one alone.
 
 mod operators;
 
@@ -22,6 +25,12 @@ const MAX_STEP: i64 = 1 << 13;
 /// beyond four times its size. Two of these four are the bytes as they were given to the engine, and the constants in them.
 const MAX_AT_LOAD: u64 = 1 << 23;
 
+/// Results up to so many elements may follow from shapes without asking which.
+const MAX_UNASKED: u64 = 1 << 12;
+
+/// The most nodes that are loaded to answer questions, again and again.
+const MAX_ASKED_NODES: usize = 200_000;
+
 /// The most elements of a tensor whose sizes the file declares.
 const MAX_DECLARED: u64 = 1 << 26;
 
@@ -34,16 +43,24 @@ struct Constant {
     dims: Option<Vec<u64>>,
     /// Its elements, if they are few and known, or bounds of them if they are sizes.
     numbers: Option<Vec<f64>>,
+    /// Whether it follows from a tensor that questions leave out.
+    hidden: bool,
 }
 
 impl Constant {
     fn of_elements(elements: u64) -> Self {
-        Self { elements, dims: None, numbers: None }
+        Self { elements, dims: None, numbers: None, hidden: false }
     }
 
     fn of_dims(dims: Vec<u64>) -> Self {
         let elements = dims.iter().copied().fold(1, u64::saturating_mul);
-        Self { elements, dims: Some(dims), numbers: None }
+        Self { elements, dims: Some(dims), numbers: None, hidden: false }
+    }
+
+    /// A list of these numbers.
+    fn of_numbers(numbers: Vec<f64>) -> Self {
+        let made = Self::of_dims(vec![numbers.len() as u64]);
+        Self { numbers: Some(numbers).filter(|numbers| numbers.len() <= MAX_NUMBERS), ..made }
     }
 }
 
@@ -67,6 +84,10 @@ pub(super) struct Attributes<'a> {
 #[derive(Default)]
 pub(super) struct Growth<'a> {
     constants: HashMap<&'a str, Constant>,
+    /// What follows from constants and the shapes of other values: constant, too, if these shapes are inferred.
+    derived: HashMap<&'a str, Constant>,
+    /// The nodes that were loaded to answer questions.
+    asked_nodes: usize,
     /// The elements of the largest of them.
     largest: u64,
     /// The elements made at load so far.
@@ -86,49 +107,98 @@ struct Told<'a> {
 }
 
 impl<'a> Growth<'a> {
-    /// Takes a constant down.
-    pub(super) fn constant(&mut self, name: &'a str, tensor: &'a [u8]) -> Result<(), Malformed> {
+    /// Takes a constant down; `hidden` if questions leave it out.
+    pub(super) fn constant(&mut self, name: &'a str, tensor: &'a [u8], hidden: bool) -> Result<(), Malformed> {
         let mut constant = Constant::of_dims(dims(tensor)?);
         constant.numbers = Some(small_numbers(tensor)?).filter(|numbers| numbers.len() as u64 == constant.elements);
         self.largest = self.largest.max(constant.elements);
+        constant.hidden = hidden;
         self.constants.insert(name, constant);
         Ok(())
     }
 
-    /// Takes a node down, which comes after those that write its inputs.
+    /// Takes a node down, which comes after those that write its inputs. Answers which values decide how large its result is, if that must be
+    /// asked; then [`Growth::answer`] and the node again.
+    #[must_use]
     pub(super) fn node(
         &mut self,
         operator: &'a str,
         inputs: &[&'a str],
         outputs: &[&'a str],
         attributes: &Attributes<'a>,
-    ) {
-        let given = inputs.iter().map(|input| match *input {
-            "" => Some(None),
-            input => self.constants.get(input).map(Some),
-        });
-        let Some(constants) = given.collect::<Option<Vec<Option<&Constant>>>>() else {
-            let telling: &[usize] = match operator {
-                "ConstantOfShape" => &[0],
-                // A reshaped tensor grows no larger, but engines believe the sizes before they see that.
-                "Expand" | "Tile" | "Pad" | "OneHot" | "Upsample" | "Reshape" => &[1],
-                "Resize" => &[2, 3],
-                _ => &[],
-            };
-            let names = telling.iter().filter_map(|at| inputs.get(*at)).filter(|name| !name.is_empty());
-            self.told.extend(names.map(|name| Told { operator, name }));
-            return;
+    ) -> Vec<&'a str> {
+        let known = |input: &str| self.constants.get(input).or_else(|| self.derived.get(input));
+        let given = inputs.iter().map(|input| if input.is_empty() { Some(None) } else { known(input).map(Some) });
+        let Some(given) = given.collect::<Option<Vec<Option<&Constant>>>>() else {
+            if matches!(operator, "Shape" | "Size") {
+                let sizes = Constant::of_dims(vec![MAX_NUMBERS as u64]);
+                self.derived.extend(outputs.iter().map(|output| (*output, sizes.clone())));
+            }
+            self.tell(operator, inputs);
+            return Vec::new();
         };
+        let derived = || inputs.iter().copied().filter(|input| self.derived.contains_key(input));
+        let hidden = given.iter().flatten().any(|input| input.hidden);
         // What an `If` answers is among what has been seen.
-        let Some(made) = operators::made(operator, &constants, attributes, self.largest) else {
-            self.unbounded.get_or_insert_with(|| operator.to_owned());
-            return;
+        let made = operators::made(operator, &given, attributes, self.largest).map(|made| Constant { hidden, ..made });
+        if derived().next().is_some() {
+            if let Some(made) = made.as_ref().filter(|made| made.elements <= MAX_UNASKED) {
+                self.derived.extend(outputs.iter().map(|output| (*output, made.clone())));
+                return Vec::new();
+            }
+            let open: Vec<&str> =
+                derived().filter(|input| self.derived.get(input).is_some_and(|it| !it.hidden)).collect();
+            if !open.is_empty() {
+                return open;
+            }
+            // Those that cannot be asked for may be constants.
+        }
+        let Some(made) = made else {
+            self.unbounded(operator);
+            return Vec::new();
         };
         let all = made.elements.saturating_mul(outputs.len() as u64);
         let sum = if operator == "DequantizeLinear" { &mut self.dequantized } else { &mut self.at_load };
         *sum = sum.saturating_add(all);
         self.largest = self.largest.max(made.elements);
         self.constants.extend(outputs.iter().map(|output| (*output, made.clone())));
+        Vec::new()
+    }
+
+    /// Keeps what tells an operator over other values than constants a size.
+    fn tell(&mut self, operator: &'a str, inputs: &[&'a str]) {
+        let telling: &[usize] = match operator {
+            "ConstantOfShape" => &[0],
+            // A reshaped tensor grows no larger, but engines believe the sizes before they see that.
+            "Expand" | "Tile" | "Pad" | "OneHot" | "Upsample" | "Reshape" => &[1],
+            "Resize" => &[2, 3],
+            _ => &[],
+        };
+        let names = telling.iter().filter_map(|at| inputs.get(*at)).filter(|name| !name.is_empty());
+        self.told.extend(names.map(|name| Told { operator, name }));
+    }
+
+    /// Counts a question to which so many nodes are loaded.
+    pub(super) fn ask(&mut self, nodes: usize) -> Result<(), NetError> {
+        self.asked_nodes += nodes;
+        if self.asked_nodes > MAX_ASKED_NODES {
+            let why = "too many sizes that follow from shapes; fold constants when you export it";
+            return Err(NetError::TooLarge(why.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Takes down that these values are constants.
+    pub(super) fn answer(&mut self, values: &[&'a str], numbers: Vec<Vec<f64>>) {
+        for (value, numbers) in values.iter().zip(numbers) {
+            self.derived.remove(value);
+            self.constants.insert(value, Constant::of_numbers(numbers));
+        }
+    }
+
+    /// Takes down a node whose result could be of any size.
+    pub(super) fn unbounded(&mut self, operator: &str) {
+        self.unbounded.get_or_insert_with(|| operator.to_owned());
     }
 
     /// Refuses sizes that no tensor can have here.

@@ -96,3 +96,24 @@ fn varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
     }
     Err(Malformed)
 }
+
+/// Appends a field that is a number.
+pub(super) fn write_number(message: &mut Vec<u8>, field: u64, number: u64) {
+    write_varint(message, field << 3);
+    write_varint(message, number);
+}
+
+/// Appends a field that is a text, bytes or a message.
+pub(super) fn write_bytes(message: &mut Vec<u8>, field: u64, bytes: &[u8]) {
+    write_varint(message, field << 3 | 2);
+    write_varint(message, bytes.len() as u64);
+    message.extend_from_slice(bytes);
+}
+
+fn write_varint(message: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        message.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    message.push(number as u8);
+}

@@ -84,6 +84,23 @@ impl Engine {
     }
 }
 
+/// The numbers that a file's outputs are, if rten computes all of them while it loads it.
+pub(super) fn constants(file: Vec<u8>) -> Result<Option<Vec<Vec<f64>>>, NetError> {
+    let model = caught(|| ModelOptions::with_all_ops().load(file)).map_err(|why| NetError::Load(panicked(&why)))?;
+    let model = model.map_err(|error| NetError::Load(short(&error)))?;
+    let numbers = |id: &NodeId| {
+        // Without inputs, only what is there already can be answered.
+        let answers = caught(|| model.run(Vec::new(), &[*id], None)).ok()?.ok()?;
+        Some(match answers.into_iter().next()? {
+            Value::FloatTensor(tensor) => tensor.iter().map(|number| f64::from(*number)).collect(),
+            Value::Int32Tensor(tensor) => tensor.iter().map(|number| f64::from(*number)).collect(),
+            // No sizes.
+            _ => vec![f64::NAN],
+        })
+    };
+    Ok(model.output_ids().iter().map(numbers).collect())
+}
+
 /// A graph that rten was not made for can make it panic.
 fn panicked(why: &str) -> String {
     format!("the engine panicked: {why}")

@@ -163,6 +163,32 @@ fn crafted_files_are_refused_with_a_reason() {
                 bytes(5, tensor("step", F32, &[], &1e-9_f32.to_le_bytes())),
             ]),
         ),
+        ("a size that follows from a shape", inferred(&[1 << 20], "Shape", 1)),
+        ("a size that follows from a reshaped tensor's shape", {
+            relu(&[
+                integers("to", &[1 << 13, -1, 1 << 12]),
+                node("Reshape", &["x", "to"], &["r"], &[]),
+                node("Shape", &["r"], &["all"], &[]),
+                integers("first", &[0]),
+                node("Gather", &["all", "first"], &["rows"], &[]),
+                node("Concat", &["rows", "rows"], &["size"], &[attribute("axis", number(3, 0), 2)]),
+                node("ConstantOfShape", &["size"], &["z"], &[]),
+            ])
+        }),
+        ("a constant that is expanded to a shape", {
+            let mut fields = vec![integers("one", &[1]), port(11, "wide", F32, &[3000, 3000])];
+            fields.push(node("Shape", &["wide"], &["size"], &[]));
+            fields.push(node("Expand", &["one", "size"], &["z"], &[]));
+            relu(&fields)
+        }),
+        ("a size out of a large table", {
+            relu(&[
+                bytes(5, tensor("table", 7, &[500], &[7; 4000])),
+                node("Shape", &["x"], &["rank"], &[]),
+                node("Gather", &["table", "rank"], &["size"], &[]),
+                node("ConstantOfShape", &["size"], &["z"], &[]),
+            ])
+        }),
         ("texts", text_input),
         ("100,000 nodes that write one value", many),
     ];
@@ -179,6 +205,41 @@ fn crafted_files_are_refused_with_a_reason() {
         })
         .collect();
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// A net with a constant as large as an input's shape says, so many times over.
+fn inferred(shape: &[i64], operator: &str, times: i64) -> Vec<u8> {
+    let mut fields = vec![port(11, "fixed", F32, shape), node(operator, &["fixed"], &["size"], &[])];
+    fields.push(integers("times", &vec![times; shape.len()]));
+    fields.push(node("Mul", &["size", "times"], &["more"], &[]));
+    fields.push(node("Concat", &["more", "more"], &["both"], &[attribute("axis", number(3, 0), 2)]));
+    fields.push(node("ConstantOfShape", &["both"], &["z"], &[]));
+    relu(&fields)
+}
+
+/// As PyTorch begins a recurrent net, and expands a token of its own: the size follows from the input's.
+#[test]
+fn sizes_that_follow_from_shapes_are_taken() {
+    let states = |batch: i64| {
+        let (first, hidden) = (integers("first", &[0]), integers("hidden", &[1 << 12]));
+        let net = model(&[
+            port(11, "x", F32, &[batch, 4]),
+            port(12, "y", F32, &[-1, 4]),
+            first,
+            hidden,
+            node("Shape", &["x"], &["shape"], &[]),
+            node("Gather", &["shape", "first"], &["batch"], &[]),
+            node("Concat", &["batch", "hidden"], &["size"], &[attribute("axis", number(3, 0), 2)]),
+            node("ConstantOfShape", &["size"], &["state"], &[]),
+            node("ReduceSum", &["state", "last"], &["sum"], &[]),
+            integers("last", &[1]),
+            node("Add", &["x", "sum"], &["y"], &[]),
+        ]);
+        refusal(&net)
+    };
+    assert_eq!(states(-1), "taken", "known only when it runs");
+    assert_eq!(states(8), "taken", "known before, and small");
+    assert!(states(1 << 20).contains("what it computes from constants alone has"), "{}", states(1 << 20));
 }
 
 #[test]

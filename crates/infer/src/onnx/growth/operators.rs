@@ -135,7 +135,7 @@ pub(super) fn made(
             let whole = dims.filter(|_| !attributes.cut);
             let numbers = whole.map(|dims| dims.iter().map(|size| *size as f64).collect());
             let rank = dims.map_or(MAX_NUMBERS, Vec::len) as u64;
-            Some(Constant { elements: rank, dims: Some(vec![rank]), numbers })
+            Some(Constant { elements: rank, dims: Some(vec![rank]), numbers, hidden: false })
         }
         "Size" => Some(Constant::of_elements(1)),
         "Concat" => Some(concatenated(inputs, attributes)),
@@ -194,6 +194,7 @@ fn literal(attributes: &Attributes<'_>) -> Constant {
         elements: attributes.count.max(1) as u64,
         dims: None,
         numbers: numbers.filter(|numbers| numbers.len() <= MAX_NUMBERS),
+        hidden: false,
     }
 }
 
@@ -249,7 +250,7 @@ fn reshaped(operator: &str, data: &Constant, sizes: Option<&[f64]>) -> Constant 
     let exact = |sizes: &[f64]| sizes.iter().all(|size| *size >= 1.0).then(|| told(sizes)).flatten();
     let dims = sizes.filter(|_| operator == "Reshape").and_then(exact);
     // Others' elements may be bounds, so that these sizes could be too large; they are never too small.
-    Constant { elements: data.elements, dims, numbers: data.numbers.clone() }
+    Constant { elements: data.elements, dims, numbers: data.numbers.clone(), hidden: false }
 }
 
 fn transposed(data: &Constant, attributes: &Attributes<'_>) -> Constant {
@@ -257,7 +258,7 @@ fn transposed(data: &Constant, attributes: &Attributes<'_>) -> Constant {
         Some(perm) => perm.iter().map(|at| usize::try_from(*at).ok().and_then(|at| dims.get(at)).copied()).collect(),
         None => Some(dims.iter().rev().copied().collect()),
     });
-    Constant { elements: data.elements, dims, numbers: None }
+    Constant { elements: data.elements, dims, numbers: None, hidden: false }
 }
 
 fn concatenated(inputs: &[Option<&Constant>], attributes: &Attributes<'_>) -> Constant {
@@ -275,7 +276,7 @@ fn concatenated(inputs: &[Option<&Constant>], attributes: &Attributes<'_>) -> Co
                 *dim = if at == axis { dim.saturating_add(*size) } else { (*dim).max(*size) };
             }
         }
-        made = Constant { elements: made.elements, dims: Some(dims), numbers: None };
+        made = Constant { elements: made.elements, dims: Some(dims), numbers: None, hidden: false };
     }
     let numbers: Option<Vec<&Vec<f64>>> = inputs.iter().map(|input| input.numbers.as_ref()).collect();
     let numbers: Option<Vec<f64>> = numbers.map(|all| all.into_iter().flatten().copied().collect());
@@ -298,7 +299,7 @@ fn gathered(data: &Constant, indices: &Constant, attributes: &Attributes<'_>) ->
         let largest = numbers.iter().fold(0.0, |most: f64, number| most.max(number.abs()));
         vec![largest; indices.elements as usize]
     });
-    Constant { elements: indices.elements.saturating_mul(row), dims: None, numbers }
+    Constant { elements: indices.elements.saturating_mul(row), dims: None, numbers, hidden: false }
 }
 
 /// Products: of two matrices exactly, of anything else each element with each.
