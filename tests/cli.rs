@@ -53,6 +53,7 @@ fn help() {
         ("help_add", "models add --help"),
         ("help_push", "models push --help"),
         ("help_alias", "models alias --help"),
+        ("help_keys_add", "keys add --help"),
     ] {
         insta::assert_snapshot!(name, screen(dir.path(), NOWHERE, line));
     }
@@ -72,11 +73,63 @@ fn faults_without_a_server() {
         "models list",
         "models check",
         "up --listen 0.0.0.0:0",
+        "up --keys absent.json --listen 127.0.0.1:0 --s3-listen 127.0.0.1:0 --sqs-listen 127.0.0.1:0 --models .",
+        "keys list --keys absent.json",
+        "keys revoke 1234 --keys absent.json",
+        "keys add --keys s3://bucket --tenant t",
+        "keys add --tenant t --rate 0",
         "worker --queue-url x",
         "worker --endpoints absent.json",
     ];
     let screens: Vec<String> = lines.iter().map(|line| screen(dir.path(), NOWHERE, line)).collect();
     insta::assert_snapshot!(screens.join("\n"));
+}
+
+/// Keys are made, listed and revoked; a server that has them asks for one, and the commands send the one they are given.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_keys_lets_in_their_holders() {
+    let (dir, data) = (folder(), tempfile::tempdir().unwrap());
+    let run = |line: &str, endpoint: &str, key: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
+        command.args(line.split_whitespace()).current_dir(dir.path());
+        command.env("MILLPOND_ENDPOINT", endpoint).env("MILLPOND_CONFIG", dir.path().join("config.toml"));
+        match key {
+            Some(key) => command.env("MILLPOND_API_KEY", key),
+            None => command.env_remove("MILLPOND_API_KEY"),
+        };
+        let output = command.output().unwrap();
+        let out = String::from_utf8(output.stdout).unwrap().trim_end().to_owned();
+        (output.status.success(), out, String::from_utf8(output.stderr).unwrap())
+    };
+    let add = |line: &str| {
+        let (succeeded, key, said) = run(line, NOWHERE, None);
+        assert!(succeeded && key.starts_with("mp_") && said.contains("It is shown this once."), "{said}");
+        assert!(!said.contains(&key), "the key is on stdout alone");
+        key
+    };
+    let (mine, theirs) = (add("keys add --tenant mine --note laptop"), add("keys add --tenant theirs --rate 50"));
+    let (_, listed, _) = run("keys list", NOWHERE, None);
+    assert!(listed.contains("laptop") && listed.contains("theirs") && !listed.contains(&mine), "{listed}");
+
+    let keys = dir.path().join("keys.json");
+    let up = Up::start_with(data.path(), &root().join("models"), &["--keys", keys.to_str().unwrap()]).await;
+    let api = up.text("api");
+    let (succeeded, _, said) = run("submit wines.json --model wine-quality --wait", api, None);
+    assert!(!succeeded && said.contains("send an API key"), "{said}");
+    let (succeeded, job, said) = run("submit wines.json --model wine-quality", api, Some(&mine));
+    assert!(succeeded, "{said}");
+    let (succeeded, _, said) = run(&format!("wait {job}"), api, Some(&mine));
+    assert!(succeeded, "{said}");
+    let (succeeded, _, said) = run(&format!("status {job}"), api, Some(&theirs));
+    assert!(!succeeded && said.contains("no job of yours"), "{said}");
+    let log = up.log();
+    assert!(!log.contains(&mine) && !log.contains(&theirs), "keys are not logged");
+
+    let id = mine.split('_').nth(1).unwrap();
+    assert!(run(&format!("keys revoke {id}"), NOWHERE, None).0);
+    let (succeeded, _, said) = run(&format!("keys revoke {id}"), NOWHERE, None);
+    assert!(!succeeded && said.contains(&format!("there is no key {id}")), "{said}");
+    assert!(!run("keys list", NOWHERE, None).1.contains("mine"));
 }
 
 #[test]

@@ -9,11 +9,13 @@
 
 mod document;
 mod key;
+mod place;
 mod rate;
 mod ring;
 mod store;
 
 pub use document::{Entry, InvalidRate, KeyFile, KeyFileError, Rate};
 pub use key::{ApiKey, KeyId};
+pub use place::{InvalidPlace, Place};
 pub use ring::{Holder, KeyRing, Refusal};
 pub use store::{KeysError, Store};

@@ -103,6 +103,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         listen: any_port(),
         s3_listen: any_port(),
         sqs_listen: any_port(),
+        keys: None,
         cors_origins: Vec::new(),
         workers: 2,
         chaos: None,

@@ -29,6 +29,8 @@ pub const OUTBOX: &str = "MILLPOND_OUTBOX";
 pub const MODELS: &str = "MILLPOND_MODELS";
 /// `millpond up` and `worker`: how much memory loaded models may take, in bytes.
 pub const MODEL_CACHE_BYTES: &str = "MILLPOND_MODEL_CACHE_BYTES";
+/// `millpond up` and `keys`: where the API keys are.
+pub const KEYS: &str = "MILLPOND_KEYS";
 /// `millpond up`: how badly messages are delivered on purpose.
 pub const CHAOS: &str = "MILLPOND_CHAOS";
 /// `millpond worker` and `models`: an S3 that is not Amazon's, under the SDK's own name for it.

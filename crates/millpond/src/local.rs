@@ -9,6 +9,7 @@ use anyhow::Context;
 use axum::http::HeaderValue;
 use cloud::{Entropy, OsEntropy, SystemClock};
 use cloud_aws::{Aws, Endpoint, StaticCredentials};
+use keys::{KeyRing, Store};
 use ledger::Ledger;
 use local_cloud::{AbsentKeys, Chaos, LocalCloud, Stack};
 use registry::{Place, Registry};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 use crate::failure;
+use crate::key_commands;
 use crate::place;
 use crate::service::{Service, Workers};
 
@@ -40,8 +42,9 @@ pub struct LocalConfig {
     pub s3_listen: SocketAddr,
     /// The SQS address.
     pub sqs_listen: SocketAddr,
-    /// Web pages that may call the API. There are no keys here, so a page must be named: any other that its visitor
-    /// opens could use the models too.
+    /// Whose callers may use the API: those with one of these keys, or all.
+    pub keys: Option<PathBuf>,
+    /// Web pages that may call the API. Without keys, any other page that its visitor opens could use the models too.
     pub cors_origins: Vec<HeaderValue>,
     /// How many jobs run at a time.
     pub workers: usize,
@@ -182,8 +185,15 @@ impl Local {
         };
 
         let mut service = Service::new();
-        let settings =
-            api::Settings { cors_origins: api::CorsOrigins::Only(config.cors_origins), ..api::Settings::default() };
+        let access = match config.keys {
+            Some(path) => {
+                let ring = KeyRing::open(Store::file(path)).await.map_err(key_commands::missing)?;
+                api::Access::Keys(Arc::new(ring))
+            }
+            None => api::Access::Anyone,
+        };
+        let cors_origins = api::CorsOrigins::Only(config.cors_origins);
+        let settings = api::Settings { access, cors_origins, ..api::Settings::default() };
         let tenant = settings.tenant.clone();
         service.start_api(api::Api::new(ledger.clone(), registry.clone(), settings), listener);
         service.start_workers(Workers {

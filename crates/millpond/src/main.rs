@@ -7,6 +7,7 @@ mod demo;
 mod env;
 mod failure;
 mod jobs;
+mod key_commands;
 mod local;
 mod logging;
 mod models;
@@ -64,6 +65,9 @@ enum Command {
     /// List, check, add, run and push models
     #[command(subcommand)]
     Models(models::Command),
+    /// Add, list and revoke API keys
+    #[command(subcommand)]
+    Keys(key_commands::Command),
     /// Measure it beside its peers, in one run
     #[command(subcommand)]
     Bench(bench::Command),
@@ -99,6 +103,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Cancel(args) => jobs::cancel(args).await,
         Command::Retry(args) => jobs::retry(args).await,
         Command::Models(command) => models::run(command).await,
+        Command::Keys(command) => key_commands::run(command).await,
         Command::Bench(command) => bench::run(command).await,
     }
 }

@@ -39,7 +39,8 @@ impl S3Args {
         self.open(place).await
     }
 
-    async fn aws(&self) -> anyhow::Result<Aws> {
+    /// The S3 itself.
+    pub async fn aws(&self) -> anyhow::Result<Aws> {
         let endpoint = match &self.endpoints {
             Some(path) => Endpoints::read(path)?.endpoint(),
             None => s3_at(self.s3_url.clone()),

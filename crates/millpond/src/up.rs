@@ -33,6 +33,10 @@ pub struct Args {
     /// The SQS endpoint's address
     #[arg(long, default_value = "127.0.0.1:8082", value_name = "ADDRESS")]
     sqs_listen: SocketAddr,
+    /// Ask callers for API keys, which this file has; `millpond keys add` makes them. Needed for addresses other than
+    /// loopback's
+    #[arg(long, env = env::KEYS, value_name = "FILE")]
+    keys: Option<PathBuf>,
     /// A web page's origin that may call the API from a browser, as often as needed: http://localhost:3000
     #[arg(long = "cors-origin", value_name = "ORIGIN")]
     cors_origins: Vec<axum::http::HeaderValue>,
@@ -71,12 +75,14 @@ impl From<AbsentKeys> for local_cloud::AbsentKeys {
 /// `millpond up`
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     crate::logging::start("info");
-    // Whoever can reach the port can use the models and read every job.
+    // Without keys, whoever can reach the port can use the models and read every job. (S3 and SQS verify signatures, but
+    // serve nobody if the API does not.)
     for (flag, address) in
         [("--listen", args.listen), ("--s3-listen", args.s3_listen), ("--sqs-listen", args.sqs_listen)]
     {
-        if !address.ip().is_loopback() {
-            let hint = "there are no API keys yet, so only loopback addresses such as 127.0.0.1 are served";
+        if !address.ip().is_loopback() && args.keys.is_none() {
+            let hint = "make a key with `millpond keys add --tenant NAME --keys keys.json` and start with --keys keys.json, \
+                        or serve a loopback address such as 127.0.0.1";
             return Err(failure::usage(format!("{flag} {address} is reachable from elsewhere"), hint).into());
         }
     }
@@ -89,13 +95,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         listen: args.listen,
         s3_listen: args.s3_listen,
         sqs_listen: args.sqs_listen,
+        keys: args.keys.clone(),
         cors_origins: args.cors_origins,
         workers: args.workers.unwrap_or_else(default_workers),
         chaos: args.chaos,
         absent_keys: args.absent_keys.into(),
     })
     .await?;
-    println!("{}", welcome(&local, &args.data).await);
+    println!("{}", welcome(&local, &args.data, args.keys.is_some()).await);
     local
         .run_until(async {
             shutdown.await;
@@ -135,7 +142,7 @@ pub fn shutdown_signal() -> anyhow::Result<impl Future<Output = ()>> {
     Ok(async move { receiver.await.unwrap_or_default() })
 }
 
-async fn welcome(local: &Local, data: &std::path::Path) -> String {
+async fn welcome(local: &Local, data: &std::path::Path, keys: bool) -> String {
     let at = &local.endpoints;
     let example = local.example().await;
     let (model, input) = example.as_ref().map_or(("MODEL", "INPUT"), |(model, input)| (model.as_str(), input.as_str()));
@@ -150,7 +157,7 @@ Millpond is up; Ctrl-C stops it.
   data  {data} (endpoints.json there has addresses and keys)
 
 Try it:
-  curl -s {api}/jobs -H 'content-type: application/json' -H 'prefer: wait=10' -d '{body}'
+  curl -s {api}/jobs{key} -H 'content-type: application/json' -H 'prefer: wait=10' -d '{body}'
 
 Drop a file with any S3 client:
   export AWS_ACCESS_KEY_ID={access} AWS_SECRET_ACCESS_KEY={secret} AWS_REGION={region}
@@ -158,6 +165,7 @@ Drop a file with any S3 client:
   aws --endpoint-url {s3} s3 ls --recursive s3://{outbox}/mirror/{model}/
 ",
         api = at.api,
+        key = if keys { r#" -H "authorization: Bearer $MILLPOND_API_KEY""# } else { "" },
         s3 = at.s3,
         sqs = at.sqs,
         inbox = at.inbox,
