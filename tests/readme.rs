@@ -25,6 +25,7 @@ async fn the_readme_s_commands_work() {
 
     let ci = std::fs::read_to_string(root().join(".ci/run")).unwrap();
     let mut ran = 0;
+    let mut keyed: Option<(String, Up)> = None;
     for block in blocks() {
         if block.contains("-- demo") {
             for line in block.lines() {
@@ -36,6 +37,20 @@ async fn the_readme_s_commands_work() {
         if block.trim() == "cargo run --release -- up" || (block.contains("aws s3") && aws.is_none()) {
             continue;
         }
+        // What it makes is for a server of its own, and for the block that follows.
+        if let Some(line) = block.lines().find(|line| line.contains("keys add")) {
+            let script = format!("{line}\necho \"$key\"").replace("cargo run --release --", env!("CARGO_BIN_EXE_millpond"));
+            let output = Command::new("bash").args(["-euc", &script]).current_dir(here.path()).output().unwrap();
+            let key = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+            let (data, models, keys) = ("keyed-data", "models", "keys.json");
+            let [data, models, keys] = [data, models, keys].map(|name| here.path().join(name));
+            keyed = Some((key, Up::start_with(&data, &models, &["--keys", keys.to_str().unwrap()]).await));
+            continue;
+        }
+        let (key, up) = match &keyed {
+            Some((key, up)) if block.contains("$key") => (key.as_str(), up),
+            _ => ("", &up),
+        };
         let script = block
             .replace("cargo run --release --", env!("CARGO_BIN_EXE_millpond"))
             .replace("http://127.0.0.1:8080", up.text("api"))
@@ -50,6 +65,7 @@ async fn the_readme_s_commands_work() {
             .current_dir(here.path())
             .env("PATH", path.unwrap())
             .env("MILLPOND_ENDPOINT", up.text("api"))
+            .env("key", key)
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("NO_PROXY", "127.0.0.1")
             .output()

@@ -18,6 +18,9 @@ pub(crate) const DEAD_LETTER_QUEUE_URL: &str = "MILLPOND_DEAD_LETTER_QUEUE_URL";
 pub(crate) const MODELS: &str = "MILLPOND_MODELS";
 /// Whose jobs dropped files are, and those of callers without credentials; `default` if unset.
 pub(crate) const TENANT: &str = "MILLPOND_TENANT";
+/// Where the API keys are: a file, or `s3://bucket/keys.json`. If unset, callers need none; those whom IAM has verified are told
+/// apart in any case.
+pub(crate) const KEYS: &str = "MILLPOND_KEYS";
 /// How many messages of a batch run at once; the function's vCPUs if unset.
 pub(crate) const PARALLEL: &str = "MILLPOND_PARALLEL";
 /// How much memory loaded models may take, in bytes; a third of the function's if unset.

@@ -6,6 +6,7 @@
 
 mod env;
 mod events;
+mod principal;
 mod roles;
 
 use std::process::ExitCode;

@@ -4,14 +4,16 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lambda_runtime::tower::ServiceExt;
+use anyhow::Context;
+use keys::{KeyRing, Place, Store};
 use lambda_runtime::tower::layer::layer_fn;
+use lambda_runtime::tower::{ServiceBuilder, ServiceExt};
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use serde_json::{Value, json};
 use worker::{DeadLetters, Processor, Sweep};
 
 use crate::events::{BatchAnswer, QueueEvent, deadline};
-use crate::{Base, env, settings};
+use crate::{Base, env, principal, settings};
 
 /// How long a `GET /jobs/{id}?wait=N` may wait: here, waiting is billed.
 const MAX_WAIT: Duration = Duration::from_secs(5);
@@ -86,6 +88,14 @@ pub(crate) async fn sweep(base: Base) -> anyhow::Result<()> {
 pub(crate) async fn api(base: Base) -> anyhow::Result<()> {
     let mut settings = api::Settings { max_wait: MAX_WAIT, ..api::Settings::default() };
     settings.tenant = crate::settings()?.drop_tenant;
+    if let Some(place) = env::optional(env::KEYS) {
+        let store = match place.parse().with_context(|| format!("{} is of no use", env::KEYS))? {
+            Place::File(path) => Store::file(path),
+            Place::Object { bucket, key } => Store::object(Arc::new(base.aws.bucket(bucket)), key),
+        };
+        settings.access = api::Access::Keys(Arc::new(KeyRing::open(store).await?));
+    }
     let router = api::router(api::Api::new(base.ledger, base.registry, settings));
-    lambda_http::run(router).await.map_err(anyhow::Error::from_boxed)
+    let service = ServiceBuilder::new().map_request(principal::named).service(router);
+    lambda_http::run(service).await.map_err(anyhow::Error::from_boxed)
 }
