@@ -5,24 +5,12 @@ mod support;
 use std::time::{Duration, Instant};
 
 use cloud::{ObjectStore, PutOptions, Queue};
-use cloud_aws::{Aws, Endpoint, StaticCredentials};
+use cloud_aws::Aws;
 use job::JobId;
 use serde_json::{Value, json};
 use support::{PATIENCE, Up, id, root, wines, wines_expected};
 
 const JOBS_OF_A_KIND: usize = 20;
-
-async fn connect(up: &Up) -> Aws {
-    let (access_key, secret_key) = (up.text("access_key").to_owned(), up.text("secret_key").to_owned());
-    Aws::connect(&Endpoint {
-        region: Some(up.text("region").to_owned()),
-        s3_url: Some(up.text("s3").to_owned()),
-        sqs_url: Some(up.text("sqs").to_owned()),
-        credentials: Some(StaticCredentials { access_key, secret_key }),
-        force_path_style: true,
-    })
-    .await
-}
 
 /// A job for a file that is dropped into the inbox.
 async fn drop_file(up: &Up, aws: &Aws, number: usize) -> String {
@@ -61,7 +49,7 @@ async fn j1_j2_under_chaos() {
     let data = tempfile::tempdir().expect("a temporary directory");
     let chaos = ["--chaos", "seed=7,duplicate=0.5,delay=0.5,delay_max=1,reorder=0.5"];
     let up = Up::start_with(data.path(), &root().join("models"), &chaos).await;
-    let aws = connect(&up).await;
+    let aws = up.aws().await;
     let input: Value = serde_json::from_slice(&wines()).expect("JSON");
     let mut ids = Vec::new();
     for number in 0..JOBS_OF_A_KIND {

@@ -5,6 +5,7 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
+use cloud::Queue;
 use support::{Up, root};
 
 /// Runs `millpond` in `dir`; what it printed and its exit code, as one text.
@@ -54,6 +55,7 @@ fn help() {
         ("help_push", "models push --help"),
         ("help_alias", "models alias --help"),
         ("help_keys_add", "keys add --help"),
+        ("help_redrive", "dead-letters redrive --help"),
     ] {
         insta::assert_snapshot!(name, screen(dir.path(), NOWHERE, line));
     }
@@ -130,6 +132,38 @@ async fn a_server_with_keys_lets_in_their_holders() {
     let (succeeded, _, said) = run(&format!("keys revoke {id}"), NOWHERE, None);
     assert!(!succeeded && said.contains(&format!("there is no key {id}")), "{said}");
     assert!(!run("keys list", NOWHERE, None).1.contains("mine"));
+}
+
+/// What was given up is listed and shown, and sent again; a sweep says what it found.
+#[tokio::test(flavor = "multi_thread")]
+async fn given_up_messages_are_listed_and_sent_again() {
+    let (dir, data) = (folder(), tempfile::tempdir().unwrap());
+    let up = Up::start(data.path()).await;
+    let at = format!("--endpoints {}", data.path().join("endpoints.json").display());
+    let run = |line: &str| screen(dir.path(), up.text("api"), &format!("{line} {at}"));
+    assert!(run("dead-letters list").contains("No message was given up."));
+    assert!(run("sweep").contains("0 open jobs"));
+
+    let aws = up.aws().await;
+    let queue = aws.queue(up.text("dead_letter_queue_url"));
+    let cloud::MessageId(sent) = queue.send("no job", None, std::time::Duration::ZERO).await.unwrap();
+    let deadline = std::time::Instant::now() + support::PATIENCE;
+    let listed = loop {
+        let listed = run("dead-letters list");
+        if listed.contains(&sent) {
+            break listed;
+        }
+        assert!(std::time::Instant::now() < deadline, "{listed}\n{}", up.log());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    assert!(listed.contains(" none "), "{listed}");
+    let shown = run(&format!("dead-letters show {sent}"));
+    assert!(shown.contains("\"body\": \"no job\""), "{shown}");
+    let absent = run("dead-letters show nothing");
+    assert!(absent.contains("no message \"nothing\" was given up") && absent.contains("[exit code 1]"), "{absent}");
+    let redriven = run(&format!("dead-letters redrive {sent}"));
+    assert!(redriven.contains("was sent again") && redriven.contains("[exit code 0]"), "{redriven}");
+    assert!(run("dead-letters list").contains("No message was given up."));
 }
 
 #[test]

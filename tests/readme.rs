@@ -39,7 +39,8 @@ async fn the_readme_s_commands_work() {
         }
         // What it makes is for a server of its own, and for the block that follows.
         if let Some(line) = block.lines().find(|line| line.contains("keys add")) {
-            let script = format!("{line}\necho \"$key\"").replace("cargo run --release --", env!("CARGO_BIN_EXE_millpond"));
+            let script =
+                format!("{line}\necho \"$key\"").replace("cargo run --release --", env!("CARGO_BIN_EXE_millpond"));
             let output = Command::new("bash").args(["-euc", &script]).current_dir(here.path()).output().unwrap();
             let key = String::from_utf8(output.stdout).unwrap().trim().to_owned();
             let (data, models, keys) = ("keyed-data", "models", "keys.json");

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use cloud_aws::{Aws, Endpoint, StaticCredentials};
 use serde_json::{Value, json};
 
 /// Whatever is waited for comes within this, or the test fails. Generous: CI machines are busy.
@@ -93,6 +94,19 @@ impl Up {
     /// A URL of the API.
     pub fn api(&self, path: &str) -> String {
         format!("{}{path}", self.text("api"))
+    }
+
+    /// Its S3 and SQS, past the API.
+    pub async fn aws(&self) -> Aws {
+        let (access_key, secret_key) = (self.text("access_key").to_owned(), self.text("secret_key").to_owned());
+        Aws::connect(&Endpoint {
+            region: Some(self.text("region").to_owned()),
+            s3_url: Some(self.text("s3").to_owned()),
+            sqs_url: Some(self.text("sqs").to_owned()),
+            credentials: Some(StaticCredentials { access_key, secret_key }),
+            force_path_style: true,
+        })
+        .await
     }
 
     /// A field of `endpoints.json`.

@@ -11,8 +11,10 @@ mod key_commands;
 mod local;
 mod logging;
 mod models;
+mod operate;
 mod place;
 mod service;
+mod service_place;
 mod submit;
 mod terminal;
 mod up;
@@ -68,6 +70,11 @@ enum Command {
     /// Add, list and revoke API keys
     #[command(subcommand)]
     Keys(key_commands::Command),
+    /// Look for lost messages and passed deadlines once, and mend them
+    Sweep(operate::SweepArgs),
+    /// List, show and send again what was given up
+    #[command(subcommand)]
+    DeadLetters(operate::DeadLetters),
     /// Measure it beside its peers, in one run
     #[command(subcommand)]
     Bench(bench::Command),
@@ -104,6 +111,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Retry(args) => jobs::retry(args).await,
         Command::Models(command) => models::run(command).await,
         Command::Keys(command) => key_commands::run(command).await,
+        Command::Sweep(args) => operate::sweep(args).await,
+        Command::DeadLetters(command) => operate::dead_letters(command).await,
         Command::Bench(command) => bench::run(command).await,
     }
 }

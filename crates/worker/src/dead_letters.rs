@@ -11,7 +11,7 @@ use job::error::Code;
 use job::{Ending, JobId, Outcome, Problem, Ticket, Work, envelope, layout};
 use ledger::{Ledger, LedgerError, Once};
 use registry::Registry;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -37,17 +37,24 @@ pub struct DeadLetters {
     settings: Settings,
 }
 
-/// What `dead/<message>.json` says.
-#[derive(Debug, Serialize)]
-struct DeadRecord<'a> {
-    message_id: &'a str,
-    body: &'a str,
-    reason: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    job: Option<JobId>,
-    receive_count: u32,
-    sent_at: Option<Timestamp>,
-    at: Timestamp,
+/// What `dead/<message>.json` says: a message that was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadRecord {
+    /// Its id.
+    pub message_id: String,
+    /// Its body.
+    pub body: String,
+    /// Why it was given up.
+    pub reason: String,
+    /// The job that it names, if it names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    /// How often it was received.
+    pub receive_count: u32,
+    /// When it was sent.
+    pub sent_at: Option<Timestamp>,
+    /// When it was given up.
+    pub at: Timestamp,
 }
 
 /// What becomes of a dead letter.
@@ -189,8 +196,8 @@ impl DeadLetters {
 
     async fn record(&self, message: &BatchMessage, job: Option<JobId>, reason: String) -> Result<(), Fault> {
         let record = DeadRecord {
-            message_id: &message.id,
-            body: &message.body,
+            message_id: message.id.clone(),
+            body: message.body.clone(),
             reason,
             job,
             receive_count: message.receive_count,

@@ -33,7 +33,7 @@ pub mod sweep;
 pub use infer::onnx::use_onnx_runtime;
 
 pub use batch::{BatchMessage, handle_batch, limits_too_long};
-pub use dead_letters::DeadLetters;
+pub use dead_letters::{DeadLetters, DeadRecord};
 pub use models::{InferModels, Models};
 pub use poll::{Worker, WorkerError};
 pub use pool::{InlinePool, Pool, ThreadPool};
