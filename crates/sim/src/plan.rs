@@ -50,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) calm: bool,
     /// When the faults end, and the last client has begun.
     pub(crate) quiet_at: Duration,
+    /// By when everything must have come to its end that need not wait for the sweep to notice its silence.
+    pub(crate) soon: Duration,
     /// By when everything must have come to its end.
     pub(crate) end_by: Duration,
     pub(crate) clients: u64,
@@ -77,12 +79,12 @@ impl Plan {
         let weather = if calm { Weather::default() } else { Weather::drawn(&chance, quiet_at) };
         let visibility = Duration::from_secs(chance.one_of(&[60, 120, 240]));
         let sweep_every = chance.millis(120_000..=600_000);
-        // A message lost after its job has begun is missed only when the attempt has been silent for an hour, and a job
-        // may lose as many as it has attempts. Where none can be lost, nothing waits for the sweep but lost events.
-        let loses_messages = weather.lost_message > 0.0 || weather.undeleted > 0.0;
-        let patience = if loses_messages { HOUR * 5 } else { MINUTE * 50 };
+        // A message lost after its job has begun is missed only when the attempt has been silent for an hour. Where none is
+        // lost, nothing waits for the sweep but what no event told of.
+        let loses_messages = weather.lost_message > 0.0;
         Self {
-            end_by: quiet_at + patience,
+            soon: quiet_at + if loses_messages { HOUR * 2 } else { MINUTE * 50 },
+            end_by: quiet_at + HOUR * 2,
             calm,
             quiet_at,
             clients: chance.between(3..=9),

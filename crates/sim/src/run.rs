@@ -80,6 +80,9 @@ async fn wait_for_the_end(world: &Arc<World>, clients: &mut JoinSet<()>) {
         if world.oracle.violation().is_some() {
             return;
         }
+        if let Some(job) = world.oracle.overdue(world.elapsed()) {
+            return world.oracle.violated("J2", format!("job {job} has not ended soon"));
+        }
         let late = world.elapsed() > world.plan.end_by;
         if !world.is_quiet() || world.elapsed() < world.plan.quiet_at || (!late && !clients.is_empty()) {
             continue;

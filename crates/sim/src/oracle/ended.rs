@@ -20,6 +20,18 @@ type Unsettled = Option<(&'static str, String)>;
 const CALM_PATIENCE: Duration = Duration::from_secs(5 * 60);
 
 impl Oracle {
+    /// A job that should have ended by `now`, and has not.
+    pub(crate) fn overdue(&self, now: Duration) -> Option<JobId> {
+        let known = self.lock();
+        let mut overdue = known.jobs.iter().filter(|(_, facts)| match &facts.ticket {
+            Some((ticket, at)) if facts.ended.is_none() && !known.is_left_to_the_sweep(ticket) => {
+                now > self.plan.soon + at.saturating_sub(self.plan.quiet_at)
+            }
+            _ => false,
+        });
+        overdue.next().map(|(job, _)| *job)
+    }
+
     /// What has not come to its end yet, and which promise it breaks if that stays so.
     pub(crate) fn unsettled(&self, world: &World) -> Unsettled {
         let known = self.lock();
@@ -109,6 +121,7 @@ impl Oracle {
             let Some((ticket, accepted)) = &facts.ticket else { continue };
             let good = |input: &Bytes| Script::read(input).is_some_and(Script::is_good);
             let is_good = known.inputs_of(ticket).iter().all(good) && !facts.cancel_asked;
+            let is_good = is_good && !known.is_left_to_the_sweep(ticket);
             let ready = known.ready_at(ticket, *accepted).filter(|_| self.plan.calm && is_good);
             if ready.is_some_and(|ready| ended.at > ready + CALM_PATIENCE) {
                 faults.push(("J5", format!("the good job {job} took more than {CALM_PATIENCE:?}")));

@@ -57,6 +57,14 @@ impl Known {
         }
     }
 
+    /// Whether nothing but the sweep leads to the job any more. A dropped file's events do not name its job: that takes the
+    /// file's HEAD, so once the file is another one or none, they lead to the job no more.
+    pub(super) fn is_left_to_the_sweep(&self, ticket: &Ticket) -> bool {
+        let versions = self.versions_of(ticket);
+        let changed = versions.len() > 1 || versions.iter().any(|version| version.gone_at.is_some());
+        changed && matches!(ticket.input, Input::Drop { .. })
+    }
+
     /// The inputs that the job may be about: one, but for an upload that came in several versions.
     pub(super) fn inputs_of(&self, ticket: &Ticket) -> Vec<Bytes> {
         let etag = match &ticket.input {
