@@ -37,7 +37,7 @@ impl Client {
             0..=29 => self.post_inline().await,
             30..=54 => self.upload().await,
             55..=64 => self.post_with_one_key().await,
-            65..=92 => self.drop_files().await,
+            65..=90 => self.drop_files().await,
             _ => self.send_garbage().await,
         }
     }
@@ -47,7 +47,7 @@ impl Client {
         sleep(self.world.plan.quiet_at + Duration::from_secs(60)).await;
         let script = Script::new(Act::Answer, 500);
         let _ =
-            tokio::join!(self.post_and_follow(script), self.drop_one("drop/m/probe.json", script.input(self.number)));
+            tokio::join!(self.post_and_follow(script, 0), self.drop_one("drop/m/probe.json", self.input(script, 1)));
     }
 
     /// Mostly good inputs, and each of the bad kinds.
@@ -70,13 +70,17 @@ impl Client {
         script.input(self.number * 100 + nth)
     }
 
-    /// Something in the queue that is no message.
+    /// Something in the queue that is no message, and good jobs right beside it (J5).
     async fn send_garbage(&self) {
-        let body = self.chance.one_of(&["garbage", r#"{"millpond":2}"#, r#"{"Records":[{"eventVersion":"3.0"}]}"#]);
-        let body = format!("{body} {}", self.number);
-        self.world.history.note("somebody", || format!("sends {body}"));
-        self.world.queue.send(&body, None, Duration::ZERO).await.expect("the queue takes it");
-        self.world.oracle.garbage_sent(body);
+        for nth in 0..self.chance.between(1..=3) {
+            let body = self.chance.one_of(&["garbage", r#"{"millpond":2}"#, r#"{"Records":[{"eventVersion":"3.0"}]}"#]);
+            let body = format!("{body} {} {nth}", self.number);
+            self.world.history.note("somebody", || format!("sends {body}"));
+            self.world.queue.send(&body, None, Duration::ZERO).await.expect("the queue takes it");
+            self.world.oracle.garbage_sent(body);
+        }
+        let good = |nth| self.post_and_follow(Script::new(Act::Answer, 200), nth);
+        futures::future::join_all((0..3).map(good)).await;
     }
 
     /// Writes to the inbox, as a client of S3 does.

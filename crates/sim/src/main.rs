@@ -1,5 +1,6 @@
 //! `sim`: runs seeds until one breaks a promise.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -61,6 +62,7 @@ fn search(args: &Args) -> Option<(u64, Report)> {
     let failing: Mutex<Option<(u64, Report)>> = Mutex::default();
     let begun = Instant::now();
     let told = Mutex::new(begun);
+    let ends: Mutex<BTreeMap<String, u64>> = Mutex::default();
     let rate = |done: u64| done as f64 / begun.elapsed().as_secs_f64();
     std::thread::scope(|scope| {
         for _ in 0..args.threads.max(1) {
@@ -76,9 +78,12 @@ fn search(args: &Args) -> Option<(u64, Report)> {
                         stop.store(true, Ordering::Relaxed);
                         let mut failing = failing.lock().expect("no panic while it is held");
                         if failing.as_ref().is_none_or(|(other, _)| seed < *other) {
-                            *failing = Some((seed, report));
+                            *failing = Some((seed, report.clone()));
                         }
                     }
+                    let mut ends = ends.lock().expect("no panic while it is held");
+                    report.ends.iter().for_each(|(end, jobs)| *ends.entry(end.clone()).or_default() += jobs);
+                    drop(ends);
                     let mut told = told.lock().expect("no panic while it is held");
                     if told.elapsed() > Duration::from_secs(10) {
                         *told = Instant::now();
@@ -91,6 +96,9 @@ fn search(args: &Args) -> Option<(u64, Report)> {
     let failing = failing.into_inner().expect("no panic while it is held");
     if failing.is_none() {
         println!("{} seeds passed, {:.0} a second", args.seeds, rate(args.seeds));
+        for (end, jobs) in ends.into_inner().expect("no panic while it is held") {
+            println!("{jobs:>10} {end}");
+        }
     }
     failing
 }

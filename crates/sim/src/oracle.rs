@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use job::{ETag, JobId, Outcome, Progress, State, Ticket};
 
 use crate::plan::Plan;
-use crate::script::MAX_SECONDS;
+use crate::script::{Act, MAX_SECONDS, Script};
 use facts::{Ended, Facts, Version};
 
 /// A broken promise.
@@ -29,6 +29,8 @@ pub struct Violation {
     pub what: String,
 }
 
+/// By when a running attempt has felt that its job has ended: a beat, a call, and the models' own steps.
+const FELT: Duration = Duration::from_secs(3);
 /// Beside a model's limit: the five seconds in which it may stop, and the timers' grain.
 const GRACE: Duration = Duration::from_millis(5_050);
 
@@ -91,12 +93,30 @@ impl Oracle {
         *runs - 1
     }
 
-    pub(crate) fn ran(&self, process: &'static str, input: &[u8], took: Duration) {
+    /// A model has ended, or its process has, `now`.
+    pub(crate) fn ran(&self, process: &'static str, input: &Bytes, took: Duration, now: Duration) {
         let mut known = self.lock();
         *known.running.entry(process).or_default() -= 1;
+        if let Some(job) = self.ran_in_vain(&known, input, took, now) {
+            known.violated("J6", format!("a model ran for more than {FELT:?} after its job {job} had ended"));
+        }
         if took > Duration::from_secs(MAX_SECONDS) + GRACE {
             known.violated("J6", format!("a model ran for {took:?} on {}", String::from_utf8_lossy(input)));
         }
+    }
+
+    /// The job whose model ran on although the job had ended by somebody else's doing.
+    fn ran_in_vain(&self, known: &Known, input: &Bytes, took: Duration, now: Duration) -> Option<JobId> {
+        let obedient = Script::read(input).is_none_or(|script| script.act != Act::Hang);
+        if took < FELT || !obedient || !self.plan.weather.is_clear() {
+            return None;
+        }
+        let about = |facts: &&Facts| facts.ticket.as_ref().is_some_and(|(t, _)| known.inputs_of(t).contains(input));
+        let mut jobs = known.jobs.iter().filter(|(_, facts)| about(facts));
+        // Of several jobs on one input it isn't known whose run it was.
+        let (Some((job, facts)), None) = (jobs.next(), jobs.next()) else { return None };
+        let ended = facts.ended.as_ref()?.at;
+        (ended > now.saturating_sub(took) && ended + FELT < now).then_some(*job)
     }
 
     /// An object of the inbox was written.

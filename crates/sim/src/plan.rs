@@ -74,7 +74,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 impl Plan {
     pub(crate) fn of(seed: u64, bug: Option<Bug>) -> Self {
         let chance = Chance::new(seed, 1);
-        let calm = chance.happens(0.125);
+        let calm = chance.happens(0.2);
         let quiet_at = chance.millis(60_000..=600_000);
         let weather = if calm { Weather::default() } else { Weather::drawn(&chance, quiet_at) };
         let visibility = Duration::from_secs(chance.one_of(&[60, 120, 240]));
@@ -103,7 +103,20 @@ impl Plan {
     }
 }
 
+#[cfg(test)]
+impl Plan {
+    /// Without any fault.
+    pub(crate) fn calm() -> Self {
+        Self { calm: true, weather: Weather::default(), ..Self::of(0, None) }
+    }
+}
+
 impl Weather {
+    /// Whether all calls are answered, and soon.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.refused + self.lost_answer + self.slow + self.stuck == 0.0 && self.outage.is_none()
+    }
+
     fn drawn(chance: &Chance, quiet_at: Duration) -> Self {
         let rate = || chance.one_of(&[0.0, 0.0, 0.003, 0.01, 0.03, 0.1]);
         let losses = chance.happens(0.5);

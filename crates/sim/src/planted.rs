@@ -37,16 +37,18 @@ pub enum Bug {
     IgnoredETag,
     /// What the client announced of its upload is not checked (J2: the right answer).
     IgnoredAnnouncement,
-    /// A mirror is written whatever lies there (J2: the right answer).
-    UnconditionalMirror,
+    /// What an earlier version of a dropped file left in the mirror stays there (J2: the right answer).
+    UndeletedMirror,
     /// A result is written seconds after the outcome that names it (J3).
     LateResult,
     /// A progress record disappears (J4).
     ForgottenProgress,
     /// A cancellation is answered and not written down (J4).
     IgnoredCancel,
-    /// One message that cannot be read takes its batch down with it (J5).
-    ContagiousMessage,
+    /// A message that cannot be read holds up whoever receives it (J5).
+    ObstructiveMessage,
+    /// A running attempt does not notice that its job was cancelled (J6).
+    DeafAttempts,
     /// Failed attempts are repeated without end (J6).
     EndlessAttempts,
     /// One tenant sees another's jobs (J7).
@@ -91,11 +93,6 @@ impl ObjectStore for PlantedStore {
         let is_outcome = key.ends_with("/outcome.json");
         match self.bug {
             Bug::UnconditionalOutcome if is_outcome => options.condition = Condition::None,
-            Bug::UnconditionalMirror if key.starts_with("mirror/") => {
-                options.condition = Condition::None;
-                // So that nobody sees that it is newer than what he has.
-                options.metadata.remove("millpond-source-modified");
-            }
             Bug::ForgottenTicket if ticket_of(key).is_some() && world.chance.happens(0.2) => return Ok(never_written()),
             Bug::IgnoredCancel if is_outcome && body.windows(9).any(|part| part == b"cancelled") => {
                 return Ok(never_written());
@@ -132,10 +129,16 @@ impl ObjectStore for PlantedStore {
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta, StoreError> {
+        if self.bug == Bug::DeafAttempts && key.ends_with("/outcome.json") {
+            return Err(StoreError::NotFound);
+        }
         self.store.head(key).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        if self.bug == Bug::UndeletedMirror && key.starts_with("mirror/") {
+            return Ok(());
+        }
         self.store.delete(key).await
     }
 
@@ -159,6 +162,10 @@ pub(crate) struct PlantedQueue {
     pub(crate) queue: SimQueue,
 }
 
+fn is_garbage(message: &Message) -> bool {
+    job::envelope::decode(&message.body).is_err()
+}
+
 #[async_trait]
 impl Queue for PlantedQueue {
     async fn send(&self, body: &str, group: Option<&str>, delay: Duration) -> Result<MessageId, QueueError> {
@@ -179,7 +186,10 @@ impl Queue for PlantedQueue {
                 }
                 Ok(received)
             }
-            Bug::ContagiousMessage if received.iter().any(|message| !message.body.starts_with('{')) => Ok(Vec::new()),
+            Bug::ObstructiveMessage if self.queue.name == "jobs" && received.iter().any(is_garbage) => {
+                sleep(Duration::from_secs(900)).await;
+                Ok(received)
+            }
             _ => Ok(received),
         }
     }

@@ -38,7 +38,8 @@ struct Run<'a> {
 impl Drop for Run<'_> {
     fn drop(&mut self) {
         let Self { pool, input, begun } = self;
-        pool.process.world.oracle.ran(pool.process.name, input, begun.elapsed());
+        let world = &pool.process.world;
+        world.oracle.ran(pool.process.name, input, begun.elapsed(), world.elapsed());
     }
 }
 

@@ -60,14 +60,7 @@ pub(crate) fn roles(world: &World) -> Vec<(&'static str, Role)> {
 pub(crate) async fn keep_running(world: Arc<World>, name: &'static str, role: Role) {
     let clock = world.skewed_clock();
     for life in 1.. {
-        let process = Arc::new(Incarnation {
-            world: world.clone(),
-            name,
-            label: format!("{name} #{life}"),
-            dead: CancellationToken::new(),
-            shutdown: CancellationToken::new(),
-            clock: clock.clone(),
-        });
+        let process = Incarnation::new(&world, name, life, clock.clone());
         world.history.note(&process.label, || "starts".to_owned());
         tokio::select! {
             biased;
@@ -83,6 +76,23 @@ pub(crate) async fn keep_running(world: Arc<World>, name: &'static str, role: Ro
 }
 
 impl Incarnation {
+    fn new(world: &Arc<World>, name: &'static str, life: u32, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            world: world.clone(),
+            name,
+            label: format!("{name} #{life}"),
+            dead: CancellationToken::new(),
+            shutdown: CancellationToken::new(),
+            clock,
+        })
+    }
+
+    /// A process that does nothing by itself.
+    #[cfg(test)]
+    pub(crate) fn idle(world: &Arc<World>) -> Arc<Self> {
+        Self::new(world, "idle", 1, world.clock.clone())
+    }
+
     /// The process dies here and now: this never returns.
     pub(crate) async fn die<T>(&self, why: &str) -> T {
         self.world.history.note(&self.label, || format!("dies: {why}"));

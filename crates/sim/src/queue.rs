@@ -113,3 +113,31 @@ impl Queue for SimQueue {
         self.process.call(Kind::Write, what, effect).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cloud::conformance::{self, Pace, QueuePair};
+
+    use super::*;
+    use crate::plan::Plan;
+    use crate::world::World;
+
+    #[tokio::test(start_paused = true)]
+    async fn without_faults_it_conforms() {
+        let failures = conformance::queue(Pace::AtOnce, async || {
+            let plan = Plan { visibility: Duration::from_secs(3), max_receives: 4, ..Plan::calm() };
+            let world = World::new(0, plan, false).await;
+            let queue = |name, inner: &Arc<MemoryQueue>| {
+                Arc::new(SimQueue { process: Incarnation::idle(&world), name, inner: inner.clone() })
+            };
+            QueuePair {
+                queue: queue("jobs", &world.queue),
+                dead_letters: queue("dead", &world.dead),
+                visibility_timeout: world.plan.visibility,
+                max_receive_count: world.plan.max_receives,
+            }
+        })
+        .await;
+        conformance::assert_none(&failures);
+    }
+}

@@ -1,5 +1,6 @@
 //! One history, from its seed to the oracle's word.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct Report {
     pub violation: Option<Violation>,
     /// Every line of the history, if it was to be kept.
     pub history: String,
+    /// How many jobs ended how, and how many messages were `given up`.
+    pub ends: BTreeMap<String, u64>,
     /// How much time passed in it.
     pub virtual_time: Duration,
 }
@@ -65,7 +68,7 @@ async fn simulate(seed: u64, bug: Option<Bug>, kept: bool) -> Report {
     if let Some(Violation { invariant, what }) = &violation {
         world.history.note("oracle", || format!("{invariant}: {what}"));
     }
-    Report { violation, history: world.history.text(), virtual_time }
+    Report { violation, history: world.history.text(), ends: world.oracle.ends(), virtual_time }
 }
 
 /// Until all has come to its end, or a promise is broken.

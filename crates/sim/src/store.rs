@@ -186,3 +186,27 @@ impl ObjectStore for SimStore {
         self.process.world.bucket(self.bucket).presign_get(key, expires_in, filename).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use cloud::conformance::{self, Pace};
+
+    use super::*;
+    use crate::plan::Plan;
+
+    #[tokio::test(start_paused = true)]
+    async fn without_faults_it_conforms() {
+        let world = World::new(0, Plan::calm(), false).await;
+        let places = AtomicU32::new(0);
+        let failures = conformance::object_store(Pace::AtOnce, async || {
+            // The one bucket whose content the oracle has no opinion of.
+            let store = SimStore { process: Incarnation::idle(&world), bucket: Bucket::Models };
+            let place = places.fetch_add(1, Ordering::Relaxed);
+            conformance::Bucket { store: Arc::new(store), prefix: format!("case {place}/") }
+        })
+        .await;
+        conformance::assert_none(&failures);
+    }
+}

@@ -16,13 +16,13 @@ const TRIES: u32 = 4;
 
 impl Client {
     pub(super) async fn post_inline(&self) {
-        self.post_and_follow(self.script()).await;
+        self.post_and_follow(self.script(), 0).await;
     }
 
     /// Posts an input until it is accepted, with an `Idempotency-Key` or without, and follows the job.
-    pub(super) async fn post_and_follow(&self, script: Script) {
-        let body = format!(r#"{{"model":"m","input":{}}}"#, self.input(script, 0));
-        let key = self.chance.happens(0.3).then(|| format!("client {}", self.number));
+    pub(super) async fn post_and_follow(&self, script: Script, nth: u64) {
+        let body = format!(r#"{{"model":"m","input":{}}}"#, self.input(script, nth));
+        let key = self.chance.happens(0.3).then(|| format!("client {} {nth}", self.number));
         if let Some(job) = self.submit(&body, key.as_deref()).await {
             self.follow(job).await;
         }

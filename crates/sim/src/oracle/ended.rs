@@ -1,5 +1,6 @@
 //! What must be there in the end.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -104,6 +105,21 @@ impl Oracle {
             let mut records = listing.objects.iter().filter_map(|object| self.read(&object.key));
             records.any(|record| String::from_utf8_lossy(&record).contains(&escaped))
         })
+    }
+
+    /// How many jobs ended how, and how many messages were given up.
+    pub(crate) fn ends(&self) -> BTreeMap<String, u64> {
+        let mut ends = BTreeMap::new();
+        for ended in self.lock().jobs.values().filter_map(|facts| facts.ended.as_ref()) {
+            let name = match &ended.outcome.ending {
+                Ending::Failed { error } | Ending::Expired { error } => format!("{} {}", ended.state, error.code),
+                Ending::Succeeded { .. } | Ending::Cancelled => ended.state.to_string(),
+            };
+            *ends.entry(name).or_default() += 1;
+        }
+        let given_up = self.outbox.list(layout::DEAD, None, 1000).now_or_never().expect("memory answers at once");
+        ends.insert("given up".to_owned(), given_up.map_or(0, |listing| listing.objects.len() as u64));
+        ends
     }
 
     /// Once more over everything, when nothing changes any more.
