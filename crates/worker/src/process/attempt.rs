@@ -8,10 +8,11 @@ use std::time::Duration;
 use infer::Control;
 use jiff::Timestamp;
 use job::id::ETag;
-use job::{AttemptId, Progress, Ticket};
+use job::state::REPEAT_AFTER_SECONDS;
+use job::{AttemptId, Input, Progress, Ticket};
 use tokio::time::{Instant, timeout};
 
-use super::beats::beats;
+use super::beats::{beats, first_beat};
 use super::record::Record;
 use super::store::Stored;
 use super::{Delivery, Processor, Stop, Verdict};
@@ -69,6 +70,9 @@ impl<'a> Ticketed<'a> {
             return attempt.give_up(error).await;
         }
         let mut record = Record::new(&attempt, before);
+        if attempt.may_be_repeated() {
+            first_beat(&attempt, &mut record).await;
+        }
         let stored = attempt.beside_beats(&mut record).await;
         let stop = match stored {
             Ok(stored) => match stored.commit().await {
@@ -104,6 +108,18 @@ impl<'a> Attempt<'a> {
             self.processor.wedge();
         }
         Err(Stop::Ended(Box::new(self.ticket.clone()), Box::new(outcome)))
+    }
+
+    /// Whether the job is so old that whoever looks at it sends its message again unless there is a sign of work. If it kills
+    /// its workers before their first beat, each of those messages would take some more of them with it (J6).
+    fn may_be_repeated(&self) -> bool {
+        let is_old = self.started_at.as_second() - self.ticket.created_at.as_second() >= REPEAT_AFTER_SECONDS;
+        // A job that has begun is not to wait for an upload that nobody has seen.
+        let has_input = match &self.ticket.input {
+            Input::Inline(_) | Input::Drop { .. } => true,
+            Input::Upload { etag, .. } => etag.is_some() || self.message_etag.is_some(),
+        };
+        is_old && has_input
     }
 
     async fn steps(&self) -> Result<Stored<'_>, Stop> {

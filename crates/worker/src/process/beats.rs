@@ -26,10 +26,8 @@ pub(super) async fn beats(attempt: &Attempt<'_>, record: &mut Record<'_>) -> Out
     for beat in 0u32.. {
         ticks.tick().await;
         let write = async {
-            if beat % WRITE_EVERY == 0
-                && let Err(fault) = within(BEAT_PATIENCE, record.beat(&attempt.control)).await
-            {
-                tracing::debug!(job = %attempt.ticket.job, "a beat was not written: {fault}");
+            if beat % WRITE_EVERY == 0 {
+                write_beat(attempt, record).await;
             }
         };
         let (outcome, ()) = tokio::join!(within(BEAT_PATIENCE, ended(attempt)), write);
@@ -40,6 +38,17 @@ pub(super) async fn beats(attempt: &Attempt<'_>, record: &mut Record<'_>) -> Out
         }
     }
     unreachable!("an attempt does not last 136 years")
+}
+
+/// The sign that the attempt has begun, before it does anything.
+pub(super) async fn first_beat(attempt: &Attempt<'_>, record: &mut Record<'_>) {
+    write_beat(attempt, record).await;
+}
+
+async fn write_beat(attempt: &Attempt<'_>, record: &mut Record<'_>) {
+    if let Err(fault) = within(BEAT_PATIENCE, record.beat(&attempt.control)).await {
+        tracing::debug!(job = %attempt.ticket.job, "a beat was not written: {fault}");
+    }
 }
 
 /// The job's outcome; only its head is asked for as long as there is none.

@@ -29,6 +29,23 @@ async fn j2_a_job_whose_worker_dies_is_run_by_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn j6_a_job_that_kills_its_workers_at_once_is_not_sent_again_at_every_look() {
+    let bench = Bench::new().await;
+    let ticket = bench.inline(1, r#"{"do":"sleep","ms":50000}"#).await;
+    bench.ledger.enqueue(&ticket, None, Duration::ZERO).await.unwrap();
+    for runs in 1..=2 {
+        let running = bench.start();
+        bench.begun(runs).await;
+        // Before the first beat.
+        running.crash().await;
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        bench.ledger.look(&ticket).await.unwrap();
+    }
+    // The one look that could not know better has sent it again; the other saw that it has begun.
+    assert_eq!((bench.queue.depth().visible, bench.queue.depth().in_flight), (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn j2_out_of_attempts_a_job_fails_with_its_last_error() {
     let bench = Bench::new().await;
     let job = bench.submit(1, r#"{"do":"panic"}"#).await;
