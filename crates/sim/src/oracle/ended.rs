@@ -10,15 +10,18 @@ use futures::FutureExt;
 use job::layout::{self, InboxKey, MirrorKeys};
 use job::{Ending, Input, JobId, StoredResult, Ticket};
 
-use super::facts::Ended;
+use super::facts::{Ended, Facts};
 use super::{Known, Oracle};
-use crate::script::Script;
+use crate::script::{Act, Script};
 use crate::world::World;
 
 type Unsettled = Option<(&'static str, String)>;
 
 /// In calm weather a good job waits for nothing but the others, some of which hang, and for a suspect's turn.
 const CALM_PATIENCE: Duration = Duration::from_secs(5 * 60);
+
+/// The first message of a job, and those that the API and the sweep send when it is a minute old and shows no sign of work.
+const MAX_COPIES: u64 = 3;
 
 impl Oracle {
     /// A job that should have ended by `now`, and has not.
@@ -107,6 +110,20 @@ impl Oracle {
         })
     }
 
+    /// Inputs that killed more workers than they may: each message that names their job is received so often, and in calm
+    /// weather there are few of them, however many look at it.
+    fn deadly_inputs(&self, known: &Known) -> Vec<(&'static str, String)> {
+        let deadly = |input: &Bytes| Script::read(input).is_some_and(|script| script.act == Act::Kill);
+        let too_many = |(input, runs): (&Bytes, &u64)| {
+            let about = |facts: &&Facts| facts.ticket.as_ref().is_some_and(|(t, _)| known.inputs_of(t).contains(input));
+            let jobs = known.jobs.values().filter(about).count() as u64;
+            (*runs > jobs * MAX_COPIES * u64::from(self.plan.max_receives))
+                .then(|| ("J6", format!("{jobs} jobs killed {runs} workers by {}", String::from_utf8_lossy(input))))
+        };
+        let runs = known.runs.iter().filter(|(input, _)| self.plan.calm && deadly(input));
+        runs.filter_map(too_many).collect()
+    }
+
     /// How many jobs ended how, and how many messages were given up.
     pub(crate) fn ends(&self) -> BTreeMap<String, u64> {
         let mut ends = BTreeMap::new();
@@ -143,6 +160,7 @@ impl Oracle {
                 faults.push(("J5", format!("the good job {job} took more than {CALM_PATIENCE:?}")));
             }
         }
+        faults.extend(self.deadly_inputs(&known));
         for (invariant, what) in faults {
             known.violated(invariant, what);
         }
