@@ -19,6 +19,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("keys", &["cloud", "job"]),
     ("api", &["bundle", "cloud", "job", "keys", "ledger", "registry"]),
     ("worker", &["bundle", "cloud", "infer", "job", "ledger", "registry"]),
+    // For developers. Over a cloud in memory, so neither Amazon's nor the local one.
+    ("sim", &["api", "bundle", "cloud", "infer", "job", "ledger", "registry", "worker"]),
 ];
 const BINARIES: &[&str] = &["lambda", "millpond"];
 

@@ -21,6 +21,9 @@ use crate::script::MANIFEST;
 /// Whose jobs they are. The second has none of its own, and tries to see the first one's (J7).
 pub(crate) const TENANTS: [&str; 2] = ["alpha", "beta"];
 
+/// A router that answers, and the process that it lives in.
+pub(crate) type Served = Option<(Router, Arc<Incarnation>)>;
+
 /// One simulated cloud, and all that is known about it.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -43,8 +46,8 @@ pub(crate) struct World {
     pub(crate) clock: Arc<dyn Clock>,
     /// Calls that go on although nobody waits for them.
     pub(crate) in_flight: Mutex<JoinSet<()>>,
-    /// The routers that answer, by tenant, and the processes that they live in.
-    pub(crate) apis: Mutex<[Option<(Router, Arc<Incarnation>)>; 2]>,
+    /// What answers, by tenant.
+    pub(crate) apis: Mutex<[Served; 2]>,
 }
 
 impl World {
