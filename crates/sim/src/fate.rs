@@ -102,27 +102,33 @@ impl Incarnation {
         let (chance, weather) = (&world.chance, &world.plan.weather);
         let fate = self.fate(kind);
         let note = |end: &str| world.history.note(&self.label, || format!("{} {end}", what()));
-        sleep(chance.millis(1..=15)).await;
         let slow = !world.is_quiet() && chance.happens(weather.slow);
-        let way_back = if slow { chance.millis(100..=4_000) } else { chance.millis(1..=15) };
+        let time = chance.millis(if slow { 100..=4_000 } else { 2..=30 });
+        // Some do their work as they come in, some as they are about to answer, most in between.
+        let (way_there, way_back) = match chance.between(0..=3) {
+            0 => (Duration::ZERO, time),
+            1 => (time, Duration::ZERO),
+            _ => (time / 2, time / 2),
+        };
+        pause(way_there).await;
         match fate {
             Fate::Fine => {
                 let answer = effect.await;
                 note(if answer.is_success() { "" } else { "-> refused" });
-                sleep(way_back).await;
+                pause(way_back).await;
                 answer
             }
             Fate::Refused(refusal) => {
                 world.oracle.fault();
                 note(&format!("-> not done: {refusal:?}"));
-                sleep(way_back).await;
+                pause(way_back).await;
                 T::refused(refusal)
             }
             Fate::LostAnswer => {
                 world.oracle.fault();
                 let done = effect.await.is_success();
                 note(&format!("-> {}, its answer is lost", if done { "done" } else { "refused" }));
-                sleep(way_back).await;
+                pause(way_back).await;
                 T::refused(Refusal::Unavailable)
             }
             Fate::RepeatedWrite => {
@@ -130,7 +136,7 @@ impl Incarnation {
                 let answer = effect.await;
                 let done = answer.is_success();
                 note(if done { "-> done, and repeated" } else { "-> refused" });
-                sleep(way_back).await;
+                pause(way_back).await;
                 if done { T::found_there() } else { answer }
             }
             Fate::Stuck { done } => {
@@ -175,5 +181,11 @@ impl Incarnation {
         } else {
             Duration::ZERO
         }
+    }
+}
+
+async fn pause(time: Duration) {
+    if !time.is_zero() {
+        sleep(time).await;
     }
 }

@@ -1,7 +1,7 @@
 //! Processes that die and are started again.
 
 use std::future::pending;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, LazyLock, PoisonError};
 use std::time::Duration;
 
 use cloud::{Clock, ObjectStore, Queue};
@@ -16,6 +16,9 @@ use crate::pool::{Scripted, SimPool};
 use crate::queue::SimQueue;
 use crate::store::{Bucket, SimStore};
 use crate::world::{TENANTS, World};
+
+/// They ask the system how many processors there are, which takes longer than a call to the cloud does here.
+static DEFAULTS: LazyLock<Settings> = LazyLock::new(Settings::default);
 
 /// One life of one process. Whatever it knows ends with it.
 #[derive(Debug)]
@@ -194,7 +197,7 @@ impl Incarnation {
             drop_tenant: TENANTS[0].parse().expect("a valid tenant"),
             queue_deadline: plan.queue_deadline,
             visibility_timeout: plan.visibility,
-            ..Settings::default()
+            ..DEFAULTS.clone()
         }
     }
 

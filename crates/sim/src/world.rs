@@ -1,5 +1,6 @@
 //! Everything that the tasks of one run share.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use cloud::{Clock, ObjectStore, PutOptions, SeededEntropy};
 use jiff::{SignedDuration, Timestamp};
 use job::layout;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::chance::{Chance, entropy};
 use crate::history::History;
@@ -31,6 +33,7 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) history: History,
     pub(crate) oracle: Oracle,
+    quiet: AtomicBool,
     /// When faults come, and which.
     pub(crate) chance: Chance,
     /// The processes' ids and jitter.
@@ -71,6 +74,7 @@ impl World {
             oracle: Oracle::new(&plan, outbox.clone()),
             chance: Chance::new(seed, 2),
             entropy: Arc::new(entropy(seed, 3)),
+            quiet: AtomicBool::new(plan.calm),
             seed,
             plan,
             inbox,
@@ -99,7 +103,14 @@ impl World {
 
     /// Whether the faults have ended.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.plan.calm || self.elapsed() >= self.plan.quiet_at
+        self.quiet.load(Ordering::Relaxed)
+    }
+
+    /// Ends the faults when it is time.
+    pub(crate) async fn become_quiet(self: Arc<Self>) {
+        sleep(self.plan.quiet_at).await;
+        self.quiet.store(true, Ordering::Relaxed);
+        self.history.note("plan", || "the faults end".to_owned());
     }
 
     /// Lets a call go on by itself.
