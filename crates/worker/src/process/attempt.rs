@@ -70,7 +70,7 @@ impl<'a> Ticketed<'a> {
             return attempt.give_up(error).await;
         }
         let mut record = Record::new(&attempt, before);
-        if attempt.may_be_repeated() {
+        if attempt.may_be_repeated() && attempt.check_deadline().is_ok() {
             first_beat(&attempt, &mut record).await;
         }
         let stored = attempt.beside_beats(&mut record).await;
@@ -123,8 +123,10 @@ impl<'a> Attempt<'a> {
     }
 
     async fn steps(&self) -> Result<Stored<'_>, Stop> {
+        // What no model takes needs no time of a model's.
+        let pinned = self.pinned().await?;
         self.check_deadline()?;
-        self.pinned().await?.read().await?.run().await?.store().await
+        pinned.read().await?.run().await?.store().await
     }
 
     /// Whether the model's whole time is left before the deadline.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use job::envelope::Order;
+use job::envelope::{ObjectVersion, Order};
 use job::{Ending, JobId, Message, StoredResult, Work, layout};
 use tokio::time::Instant;
 use worker::{BatchMessage, Verdict, handle_batch};
@@ -98,6 +98,17 @@ async fn nothing_is_taken_on_that_cannot_be_finished() {
     assert_eq!(bench.processor().process(&work, &delivery).await, Verdict::RetryAfter(Duration::ZERO));
     assert!(bench.outbox.head(&layout::progress_key(job)).await.is_err());
     assert_eq!(bench.pool.runs(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_model_takes_is_refused_however_little_time_is_left() {
+    let bench = Bench::new().await;
+    put(&*bench.inbox, "drop/nope/x", "[1]").await;
+    let delivery = worker::Delivery { deadline: Some(Instant::now() + Duration::from_secs(30)), ..first() };
+    let (bucket, key) = ("inbox".to_owned(), "drop/nope/x".to_owned());
+    let work = Work::Dropped(ObjectVersion { bucket, key, etag: None, size_bytes: None });
+    assert_eq!(bench.processor().process(&work, &delivery).await, Verdict::Done);
+    assert!(bench.text("mirror/nope/x.error.json").await.unwrap().contains("unknown_model"));
 }
 
 #[tokio::test(start_paused = true)]
