@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, header};
 use http_body_util::BodyExt;
 use job::{JobId, State};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::sleep;
 use tower::ServiceExt;
@@ -30,20 +31,15 @@ pub(crate) struct Reply {
 pub(crate) struct Lost;
 
 impl Reply {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-
-    pub(crate) fn job(&self) -> Option<JobId> {
-        self.json()["id"].as_str()?.parse().ok()
-    }
-
-    pub(crate) fn state(&self) -> Option<State> {
-        serde_json::from_value(self.json()["state"].clone()).ok()
-    }
-
     pub(crate) fn is_accepted(&self) -> bool {
         matches!(self.status, 200..=202)
+    }
+
+    /// The job that it shows, and its state.
+    pub(crate) fn job(&self) -> (JobId, State) {
+        let shown: Value = serde_json::from_slice(&self.body).expect("a job is JSON");
+        let id = shown["id"].as_str().and_then(|id| id.parse().ok()).expect("a job has an id");
+        (id, State::deserialize(&shown["state"]).expect("a job has a state"))
     }
 }
 

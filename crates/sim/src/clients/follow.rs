@@ -33,7 +33,7 @@ impl Client {
         while !watch.seen.is_some_and(State::is_terminal) {
             self.look(job, &mut watch).await;
             sleep(pause).await;
-            pause = pause.mul_f64(1.2).min(LONGEST_PAUSE);
+            pause = pause.mul_f64(1.35).min(LONGEST_PAUSE);
         }
         if watch.seen == Some(State::Succeeded) {
             self.read_result(job).await;
@@ -43,7 +43,7 @@ impl Client {
     }
 
     async fn look(&self, job: JobId, watch: &mut Watch) {
-        let wait = if self.chance.happens(0.1) { "?wait=5" } else { "" };
+        let wait = if self.chance.happens(0.05) { "?wait=5" } else { "" };
         let tag = watch.etag.clone().filter(|_| self.chance.happens(0.3));
         let headers: Vec<(&str, &str)> = tag.iter().map(|tag| ("if-none-match", tag.as_str())).collect();
         let begun = self.world.elapsed();
@@ -51,7 +51,7 @@ impl Client {
             return;
         };
         let state = match reply.status {
-            200 => reply.state().expect("a job has a state"),
+            200 => reply.job().1,
             304 => watch.seen.expect("a tag comes with a state"),
             // A dropped file's job is none before its first attempt.
             404 if watch.seen.is_none() => return,
@@ -95,7 +95,7 @@ impl Client {
         if let Ok(reply) = cancelled
             && reply.status == 200
         {
-            self.world.oracle.saw(job, None, reply.state().expect("a job has a state"), begun);
+            self.world.oracle.saw(job, None, reply.job().1, begun);
         }
     }
 
@@ -122,7 +122,8 @@ impl Client {
         let Ok(reply) = self.world.http(0, Method::POST, &format!("/jobs/{job}/retry"), &[], None).await else {
             return;
         };
-        if let Some(again) = reply.job().filter(|_| reply.is_accepted()) {
+        if reply.is_accepted() {
+            let (again, _) = reply.job();
             self.world.oracle.accepted(again);
             self.watch(again).await;
         }

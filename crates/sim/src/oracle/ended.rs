@@ -20,8 +20,13 @@ type Unsettled = Option<(&'static str, String)>;
 /// In calm weather a good job waits for nothing but the others, some of which hang, and for a suspect's turn.
 const CALM_PATIENCE: Duration = Duration::from_secs(5 * 60);
 
-/// The first message of a job, and those that the API and the sweep send when it is a minute old and shows no sign of work.
-const MAX_COPIES: u64 = 3;
+/// Each of up to four posts under one key sends a job's message, and so do the API and the sweep when it is a minute old and
+/// shows no sign of work.
+const MAX_COPIES: u64 = 8;
+/// When processes are up again, and no late message is on its way.
+const AFTERMATH: Duration = Duration::from_secs(10);
+/// Those who come after the storm wait for what it left at most.
+const PROBE_PATIENCE: Duration = Duration::from_secs(20 * 60);
 
 impl Oracle {
     /// A job that should have ended by `now`, and has not.
@@ -155,9 +160,11 @@ impl Oracle {
             let good = |input: &Bytes| Script::read(input).is_some_and(Script::is_good);
             let is_good = known.inputs_of(ticket).iter().all(good) && !facts.cancel_asked;
             let is_good = is_good && !known.is_left_to_the_sweep(ticket);
-            let ready = known.ready_at(ticket, *accepted).filter(|_| self.plan.calm && is_good);
-            if ready.is_some_and(|ready| ended.at > ready + CALM_PATIENCE) {
-                faults.push(("J5", format!("the good job {job} took more than {CALM_PATIENCE:?}")));
+            let Some(ready) = known.ready_at(ticket, *accepted).filter(|_| is_good) else { continue };
+            let after_the_storm = ready > self.plan.quiet_at + AFTERMATH;
+            let patience = if self.plan.calm { CALM_PATIENCE } else { PROBE_PATIENCE };
+            if (self.plan.calm || after_the_storm) && ended.at > ready + patience {
+                faults.push(("J5", format!("the good job {job} took more than {patience:?}")));
             }
         }
         faults.extend(self.deadly_inputs(&known));
