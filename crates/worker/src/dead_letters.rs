@@ -243,7 +243,11 @@ impl DeadLetters {
     async fn fate(&self, work: &Work) -> Result<Fate, Fault> {
         let ticket = match self.ticket(work).await {
             Ok(ticket) => ticket,
-            Err(Stop::Done(_) | Stop::Ended(..)) => return Ok(Fate::Over),
+            Err(Stop::Done(_)) => return Ok(Fate::Over),
+            Err(Stop::Ended(ticket, outcome)) => {
+                self.mirror(&ticket, &outcome).await?;
+                return Ok(Fate::Over);
+            }
             Err(Stop::Later) => return Ok(Fate::Alive),
             Err(Stop::Reject(reason)) => return Ok(Fate::NoJob(reason.to_owned())),
             Err(Stop::Fault(fault)) => {

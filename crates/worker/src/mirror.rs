@@ -16,6 +16,7 @@ use job::{Ending, Input, JobId, Outcome, Sha256, StoredResult, Ticket};
 use ledger::Ledger;
 
 use crate::fault::Fault;
+use crate::patience::{self, within};
 
 /// Metadata: the job whose answer it is.
 const JOB: &str = "millpond-job";
@@ -66,8 +67,14 @@ async fn ended_newest(ledger: &Ledger, key: &str) -> Result<Option<(Ticket, Outc
         Err(StoreError::NotFound) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
+    ended(ledger, key, &meta).await
+}
+
+/// The job of this version of a dropped file, if it has ended.
+pub(crate) async fn ended(ledger: &Ledger, key: &str, meta: &ObjectMeta) -> Result<Option<(Ticket, Outcome)>, Fault> {
     let job = JobId::for_dropped_file(ledger.inbox.bucket(), key, &meta.etag, meta.last_modified);
-    let (ticket, outcome) = tokio::try_join!(ledger.stored_ticket(job), ledger.outcome(job))?;
+    let read = async { tokio::try_join!(ledger.stored_ticket(job), ledger.outcome(job)) };
+    let (ticket, outcome) = within(patience::CALL, read).await?;
     Ok(ticket.zip(outcome))
 }
 

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::Stop;
+use crate::mirror;
 use crate::patience::{self, answer, within};
 use crate::settings::Settings;
 
@@ -41,8 +42,12 @@ pub(crate) async fn ticket(
         Err(error) => return Err(error.into()),
     };
     if object.etag.as_ref().is_some_and(|etag| *etag != meta.etag) {
-        // The newer version has an event of its own. If this one had been started, its job fails by its own ticket.
-        return Err(Stop::Done("the dropped file was overwritten before it was started"));
+        // The newer version has an event of its own. If this one had been started, its job fails by its own ticket. But its
+        // attempt may have died over the mirror, and nobody but this message knows: so the newer version's is written again.
+        return Err(match mirror::ended(ledger, &object.key, &meta).await? {
+            Some((ticket, outcome)) => Stop::Ended(Box::new(ticket), Box::new(outcome)),
+            None => Stop::Done("the dropped file was overwritten before it was started"),
+        });
     }
     let job = JobId::for_dropped_file(&object.bucket, &object.key, &meta.etag, meta.last_modified);
     if let Some(ticket) = within(patience::CALL, ledger.stored_ticket(job)).await? {

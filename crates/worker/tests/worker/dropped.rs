@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cloud::{ObjectStore, PutOptions};
+use cloud::{GetOptions, ObjectStore, PutOptions};
 use job::envelope::ObjectVersion;
 use job::id::ETag;
 use job::{JobId, Work};
@@ -142,6 +142,24 @@ async fn a_delete_that_hits_a_newer_version_s_mirror_is_made_good() {
     let (second, ()) = tokio::join!(process(&bench, "drop/m/x", None), third);
     assert_eq!(second, Verdict::Done);
     assert_eq!(mirrors(&bench).await, ["mirror/m/x.error.json"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_attempt_at_an_older_version_left_when_it_died_is_taken_away() {
+    let bench = Bench::new().await;
+    put(&*bench.inbox, "drop/m/x", "").await;
+    let older = bench.inbox.head("drop/m/x").await.unwrap().etag;
+    assert_eq!(process(&bench, "drop/m/x", None).await, Verdict::Done);
+    let left = bench.outbox.get("mirror/m/x.error.json", GetOptions::default()).await.unwrap();
+    tokio::time::advance(Duration::from_secs(2)).await;
+    put(&*bench.inbox, "drop/m/x", "[1]").await;
+    assert_eq!(process(&bench, "drop/m/x", None).await, Verdict::Done);
+    assert_eq!(mirrors(&bench).await, ["mirror/m/x.result.json"]);
+    // As if the older version's attempt had written it only now, and died before it could see the newer one.
+    let options = PutOptions { metadata: left.meta.metadata, ..PutOptions::default() };
+    bench.outbox.put("mirror/m/x.error.json", left.body, options).await.unwrap();
+    assert_eq!(process(&bench, "drop/m/x", Some(older)).await, Verdict::Done);
+    assert_eq!(mirrors(&bench).await, ["mirror/m/x.result.json"]);
 }
 
 #[tokio::test(start_paused = true)]
