@@ -40,9 +40,17 @@ pub(crate) enum Kind {
     ConditionalWrite,
     /// Any other write.
     Write,
-    /// An object's deletion. It is never late: S3 has no condition for it, and one that lands long after its caller has
-    /// died may hit anything.
-    Delete,
+    /// A mirror's write or deletion. It is never late: S3 has no condition for deletions, and none for writes that would say
+    /// "unless a sibling is newer", so what lands long after its caller has died would stay.
+    Mirror {
+        conditional: bool,
+    },
+}
+
+impl Kind {
+    fn is_conditional(self) -> bool {
+        matches!(self, Self::ConditionalWrite | Self::Mirror { conditional: true })
+    }
 }
 
 /// Longer than any caller waits for a small call.
@@ -64,7 +72,7 @@ impl Incarnation {
         }
         let (weather, chance) = (&world.plan.weather, &world.chance);
         let refusal = || match chance.between(0..=2) {
-            0 if kind == Kind::ConditionalWrite => Refusal::Conflict,
+            0 if kind.is_conditional() => Refusal::Conflict,
             1 => Refusal::Throttled,
             _ => Refusal::Unavailable,
         };
@@ -80,10 +88,11 @@ impl Incarnation {
             Fate::Refused(refusal())
         } else if is(weather.lost_answer) {
             Fate::LostAnswer
-        } else if is(weather.repeated_write) && kind == Kind::ConditionalWrite {
+        } else if is(weather.repeated_write) && kind.is_conditional() {
             Fate::RepeatedWrite
         } else if is(weather.stuck) {
-            let done = if kind == Kind::Delete { Some(true) } else { chance.one_of(&[Some(true), Some(false), None]) };
+            let on_time = matches!(kind, Kind::Mirror { .. });
+            let done = if on_time { Some(true) } else { chance.one_of(&[Some(true), Some(false), None]) };
             Fate::Stuck { done }
         } else if is(weather.crash) {
             Fate::Crash { done: chance.happens(0.5) }

@@ -21,8 +21,8 @@
 //! polled by what runs here; a test compares histories.
 //!
 //! What it does not simulate: bytes on a wire (the SDK's retries appear as their effects alone), eventual consistency (S3
-//! has none), retention's end, and deletions of objects that land after their caller has died, for which S3 has no
-//! condition.
+//! has none), retention's end, and writes and deletions of mirrors that land long after their caller has died, for which S3
+//! has no condition (seed 122795 had a mirror of an older version appear beside the newer one's, 80 s late).
 
 mod chance;
 mod clients;

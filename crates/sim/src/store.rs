@@ -142,7 +142,11 @@ impl ObjectStore for SimStore {
     }
 
     async fn put(&self, key: &str, body: Bytes, options: PutOptions) -> Result<ETag, StoreError> {
-        let kind = if options.condition == Condition::None { Kind::Write } else { Kind::ConditionalWrite };
+        let kind = match options.condition {
+            _ if key.starts_with("mirror/") => Kind::Mirror { conditional: true },
+            Condition::None => Kind::Write,
+            Condition::Absent | Condition::Matches(_) => Kind::ConditionalWrite,
+        };
         let (world, bucket, owned) = (self.process.world.clone(), self.bucket, key.to_owned());
         let effect = async move { world.put(bucket, &owned, body, options).await };
         self.process.call(kind, || self.what("put", key), effect).await
@@ -163,7 +167,7 @@ impl ObjectStore for SimStore {
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         let (world, bucket, owned) = (self.process.world.clone(), self.bucket, key.to_owned());
         let effect = async move { world.delete(bucket, &owned).await };
-        self.process.call(Kind::Delete, || self.what("delete", key), effect).await
+        self.process.call(Kind::Mirror { conditional: false }, || self.what("delete", key), effect).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Listing, StoreError> {
