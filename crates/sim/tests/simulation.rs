@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use sim::{Bug, run};
 
 /// As many as take some ten seconds in a debug build; `cargo run -p sim --release -- --seeds 100000` runs more.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 200;
 
 #[test]
 fn no_history_breaks_a_promise() {
@@ -55,4 +55,21 @@ fn the_same_seed_gives_the_same_history() {
         assert!(once == again, "seed {seed} gave two histories");
     }
     assert_ne!(run(0, None, true).history, run(1, None, true).history);
+}
+
+#[test]
+fn the_command_shows_the_history_of_the_first_failing_seed() {
+    let sim = |args: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_sim")).args(args).output().expect("it starts");
+        (output.status.code(), String::from_utf8(output.stdout).expect("text"))
+    };
+    let (code, shown) = sim(&["--seeds", "20", "--plant", "ignored-cancel"]);
+    assert_eq!(code, Some(1), "{shown}");
+    let seed = shown.lines().find_map(|line| line.strip_suffix(" --trace")?.rsplit(' ').next()?.parse::<u64>().ok());
+    let violation = run(seed.expect("it names the seed"), Some(Bug::IgnoredCancel), true).violation.expect("it fails");
+    assert!(shown.contains(&format!("breaks {}: {}", violation.invariant, violation.what)), "{shown}");
+    assert!(shown.contains("DELETE /jobs/"), "{shown}");
+
+    let (code, shown) = sim(&["--seed", "0", "--trace"]);
+    assert_eq!((code, shown.contains("POST /jobs")), (Some(0), true), "{shown}");
 }
