@@ -136,13 +136,13 @@ impl ObjectStore for MemoryObjectStore {
             metadata: options.metadata,
         };
         state.events_sent += 1;
-        let event = self.event(key, &meta, state.events_sent);
-        state.objects.insert(key.to_owned(), Stored { meta, body });
         for notification in &state.notifications {
             if notification.prefixes.iter().any(|prefix| key.starts_with(prefix.as_str())) {
-                notification.queue.push(event.clone(), None, Duration::ZERO);
+                let event = self.event(key, &meta, state.events_sent);
+                notification.queue.push(event, None, Duration::ZERO);
             }
         }
+        state.objects.insert(key.to_owned(), Stored { meta, body });
         Ok(etag)
     }
 
