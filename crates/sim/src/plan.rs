@@ -63,6 +63,10 @@ pub(crate) struct Plan {
     pub(crate) upload_lifetime: Duration,
     pub(crate) upload_grace: Duration,
     pub(crate) queue_deadline: Duration,
+    /// Whether events come by way of SNS, in its envelope.
+    pub(crate) sns: bool,
+    /// When a second version of the model is published, if one is.
+    pub(crate) new_version_at: Option<Duration>,
     /// Whether the second worker gets its messages in batches, as Lambda does.
     pub(crate) lambda: bool,
     pub(crate) bug: Option<Bug>,
@@ -96,6 +100,8 @@ impl Plan {
             upload_lifetime: chance.millis(30_000..=200_000),
             upload_grace: chance.millis(60_000..=300_000),
             queue_deadline: if !calm && chance.happens(0.2) { MINUTE * 8 } else { HOUR * 24 },
+            sns: chance.happens(0.2),
+            new_version_at: chance.happens(0.3).then(|| quiet_at.mul_f64(chance.unit())),
             lambda: visibility.as_secs() == 240 && chance.happens(0.5),
             weather,
             bug,

@@ -46,6 +46,7 @@ async fn simulate(seed: u64, bug: Option<Bug>, kept: bool) -> Report {
         processes.spawn(keep_running(world.clone(), name, role));
     }
     processes.spawn(world.clone().become_quiet());
+    processes.spawn(world.clone().publish_later());
     let mut clients = JoinSet::new();
     for number in 0..world.plan.clients {
         clients.spawn(Client::new(world.clone(), number).run());

@@ -10,7 +10,7 @@ pub(crate) const MAX_SECONDS: u64 = 10;
 pub(crate) const MANIFEST: &str = r#"
 format = 1
 name = "m"
-version = "1"
+version = "VERSION"
 title = "Does as its input says"
 engine = { format = "xgboost", file = "model.ubj" }
 input = { kind = "table", columns = [{ name = "n" }, { name = "do" }, { name = "ms" }] }

@@ -75,6 +75,8 @@ impl World {
         let (chance, weather) = (&self.chance, &self.plan.weather);
         for event in events {
             self.events.delete(&event.receipt).await.expect("it was received just now");
+            let sns = || serde_json::json!({"Type": "Notification", "Message": event.body}).to_string();
+            let body = if self.plan.sns { sns() } else { event.body.clone() };
             let quiet = self.is_quiet();
             if !quiet && chance.happens(weather.lost_event) {
                 self.oracle.fault();
@@ -84,7 +86,7 @@ impl World {
             for _ in 0..if !quiet && chance.happens(weather.duplicate) { 2 } else { 1 } {
                 let late = if !quiet && chance.happens(weather.late_message) { 120_000 } else { 1_500 };
                 let delay = chance.millis(1..=late);
-                self.queue.send(&event.body, None, delay).await.expect("an event is a message");
+                self.queue.send(&body, None, delay).await.expect("an event is a message");
             }
         }
     }

@@ -66,10 +66,7 @@ impl World {
         let queue = Arc::new(MemoryQueue::new(config, clock.clone(), Some(dead.clone())));
         let events = Arc::new(MemoryQueue::new(without_end, clock.clone(), None));
         inbox.on_put(events.clone(), &[layout::UPLOADS, layout::DROP]);
-        for (key, body) in [("m/1/model.toml", MANIFEST), ("m/1/model.ubj", "")] {
-            models.put(key, body.into(), PutOptions::default()).await.expect("an empty bucket takes it");
-        }
-        Arc::new(Self {
+        let world = Arc::new(Self {
             history: History::new(kept),
             oracle: Oracle::new(&plan, outbox.clone()),
             chance: Chance::new(seed, 2),
@@ -86,7 +83,27 @@ impl World {
             clock,
             in_flight: Mutex::default(),
             apis: Mutex::new([None, None]),
-        })
+        });
+        world.publish(1).await;
+        world
+    }
+
+    /// Puts a version of the model where it is found: its file, then what says that it is there.
+    async fn publish(&self, version: u32) {
+        self.history.note("somebody", || format!("publishes version {version}"));
+        let manifest = MANIFEST.replace("VERSION", &version.to_string());
+        for (file, body) in [("model.ubj", String::new()), ("model.toml", manifest)] {
+            let key = format!("m/{version}/{file}");
+            self.models.put(&key, body.into(), PutOptions::default()).await.expect("memory takes it");
+        }
+    }
+
+    /// Publishes a second version when it is time.
+    pub(crate) async fn publish_later(self: Arc<Self>) {
+        if let Some(at) = self.plan.new_version_at {
+            sleep(at).await;
+            self.publish(2).await;
+        }
     }
 
     /// A clock that is off by as much as the plan allows.
