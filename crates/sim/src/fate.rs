@@ -40,6 +40,8 @@ pub(crate) enum Kind {
     ConditionalWrite,
     /// Any other write.
     Write,
+    /// A poll, of which most bring nothing, and a history need not tell.
+    Receive,
     /// A mirror's write or deletion. It is never late: S3 has no condition for deletions, and none for writes that would say
     /// "unless a sibling is newer", so what lands long after its caller has died would stay.
     Mirror {
@@ -123,7 +125,9 @@ impl Incarnation {
         match fate {
             Fate::Fine => {
                 let answer = effect.await;
-                note(if answer.is_success() { "" } else { "-> refused" });
+                if kind != Kind::Receive {
+                    note(if answer.is_success() { "" } else { "-> refused" });
+                }
                 pause(way_back).await;
                 answer
             }
@@ -174,8 +178,8 @@ impl Incarnation {
             Fate::Crash { done } => {
                 world.oracle.fault();
                 if done {
-                    effect.await;
-                    note("-> done");
+                    let done = effect.await.is_success();
+                    note(if done { "-> done" } else { "-> refused" });
                 }
                 self.die(&format!("at {}", what())).await
             }

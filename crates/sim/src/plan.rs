@@ -102,7 +102,7 @@ impl Plan {
             queue_deadline: if !calm && chance.happens(0.2) { MINUTE * 8 } else { HOUR * 24 },
             sns: chance.happens(0.2),
             new_version_at: chance.happens(0.3).then(|| quiet_at.mul_f64(chance.unit())),
-            lambda: visibility.as_secs() == 240 && chance.happens(0.5),
+            lambda: visibility.as_secs() == 240 && chance.happens(0.8),
             weather,
             bug,
         }

@@ -49,6 +49,8 @@ pub enum Bug {
     ObstructiveMessage,
     /// A running attempt does not notice that its job was cancelled (J6).
     DeafAttempts,
+    /// A batch takes far more time than it has (J6).
+    IgnoredDeadline,
     /// Failed attempts are repeated without end (J6).
     EndlessAttempts,
     /// One tenant sees another's jobs (J7).

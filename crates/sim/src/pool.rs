@@ -56,6 +56,9 @@ impl Pool for SimPool {
             world
                 .history
                 .note(&self.process.label, || format!("model runs on {}", String::from_utf8_lossy(&call.input)));
+            if self.process.is_too_late() {
+                world.oracle.violated("J6", "a model began that may not end before its process does");
+            }
             let Some(script) = Script::read(&call.input) else { return call.run() };
             match script.act {
                 Act::Kill => self.process.die("the model kills it").await,

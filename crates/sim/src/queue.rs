@@ -96,7 +96,7 @@ impl Queue for SimQueue {
             }
             received
         };
-        self.process.call(Kind::Write, || format!("receive {}", self.name), effect).await
+        self.process.call(Kind::Receive, || format!("receive {}", self.name), effect).await
     }
 
     async fn delete(&self, receipt: &ReceiptHandle) -> Result<(), QueueError> {
