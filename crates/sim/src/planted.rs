@@ -23,38 +23,59 @@ use crate::world::TENANTS;
 /// A planted bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Bug {
-    /// Outcomes are written whether or not there is one (J1).
+    /// Outcomes are written whether or not there is one.
     UnconditionalOutcome,
-    /// Messages are acknowledged as they are received (J2).
+    /// Messages are acknowledged as they are received.
     EarlyAcknowledgement,
-    /// The dead-letter handler does nothing (J2).
+    /// The dead-letter handler does nothing.
     IdleDeadLetters,
-    /// Nothing looks for what was lost (J2).
+    /// Nothing looks for what was lost.
     NoSweep,
-    /// One ticket in five is not written, though its job is accepted (J2).
+    /// One ticket in five is not written, though its job is accepted.
     ForgottenTicket,
-    /// An input is read whatever version of it lies there (J2: the right answer).
+    /// An input is read whatever version of it lies there.
     IgnoredETag,
-    /// What the client announced of its upload is not checked (J2: the right answer).
+    /// What the client announced of its upload is not checked.
     IgnoredAnnouncement,
-    /// What an earlier version of a dropped file left in the mirror stays there (J2: the right answer).
+    /// What an earlier version of a dropped file left in the mirror stays there.
     UndeletedMirror,
-    /// A result is written seconds after the outcome that names it (J3).
+    /// A result is written seconds after the outcome that names it.
     LateResult,
-    /// A progress record disappears (J4).
+    /// A progress record disappears.
     ForgottenProgress,
-    /// A cancellation is answered and not written down (J4).
+    /// A cancellation is answered and not written down.
     IgnoredCancel,
-    /// A message that cannot be read holds up whoever receives it (J5).
+    /// A message that cannot be read holds up whoever receives it.
     ObstructiveMessage,
-    /// A running attempt does not notice that its job was cancelled (J6).
+    /// A running attempt does not notice that its job was cancelled.
     DeafAttempts,
-    /// A batch takes far more time than it has (J6).
+    /// A batch takes far more time than it has.
     IgnoredDeadline,
-    /// Failed attempts are repeated without end (J6).
+    /// Failed attempts are repeated without end.
     EndlessAttempts,
-    /// One tenant sees another's jobs (J7).
+    /// One tenant sees another's jobs.
     OpenTickets,
+}
+
+impl Bug {
+    /// The invariant that it breaks.
+    pub fn breaks(self) -> &'static str {
+        match self {
+            Self::UnconditionalOutcome => "J1",
+            Self::EarlyAcknowledgement
+            | Self::IdleDeadLetters
+            | Self::NoSweep
+            | Self::ForgottenTicket
+            | Self::IgnoredETag
+            | Self::IgnoredAnnouncement
+            | Self::UndeletedMirror => "J2",
+            Self::LateResult => "J3",
+            Self::ForgottenProgress | Self::IgnoredCancel => "J4",
+            Self::ObstructiveMessage => "J5",
+            Self::DeafAttempts | Self::IgnoredDeadline | Self::EndlessAttempts => "J6",
+            Self::OpenTickets => "J7",
+        }
+    }
 }
 
 /// A store through which a bug's process sees and writes.

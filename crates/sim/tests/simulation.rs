@@ -42,7 +42,8 @@ fn no_history_breaks_a_promise() {
 fn each_planted_bug_is_found() {
     for bug in Bug::value_variants() {
         let found = (0..1000).find_map(|seed| run(seed, Some(*bug), false).violation);
-        assert!(found.is_some(), "{bug:?} was not found within 1,000 seeds");
+        let violation = found.unwrap_or_else(|| panic!("{bug:?} was not found within 1,000 seeds"));
+        assert_eq!(violation.invariant, bug.breaks(), "{bug:?} was taken for another: {}", violation.what);
     }
 }
 
