@@ -34,7 +34,8 @@ impl Client {
         let latest = self.world.plan.quiet_at.as_millis() as u64 * 9 / 10;
         sleep(self.chance.millis(0..=latest)).await;
         match self.chance.between(0..=99) {
-            0..=29 => self.post_inline().await,
+            0..=23 => self.post_inline().await,
+            24..=29 => self.post_many().await,
             30..=54 => self.upload().await,
             55..=64 => self.post_with_one_key().await,
             65..=90 => self.drop_files().await,

@@ -90,7 +90,7 @@ impl Incarnation {
             Fate::Refused(refusal())
         } else if is(weather.lost_answer) {
             Fate::LostAnswer
-        } else if is(weather.repeated_write) && kind.is_conditional() {
+        } else if kind.is_conditional() && is(weather.repeated_write) {
             Fate::RepeatedWrite
         } else if is(weather.stuck) {
             let on_time = matches!(kind, Kind::Mirror { .. });

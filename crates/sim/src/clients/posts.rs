@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::Client;
 use crate::http::{Lost, Reply};
-use crate::script::Script;
+use crate::script::{Act, Script};
 
 /// How often a client repeats a call that got no good answer.
 const TRIES: u32 = 4;
@@ -17,6 +17,12 @@ const TRIES: u32 = 4;
 impl Client {
     pub(super) async fn post_inline(&self) {
         self.post_and_follow(self.script(), 0).await;
+    }
+
+    /// Several long jobs at once, which do not all fit into one batch's time.
+    pub(super) async fn post_many(&self) {
+        let post = |nth| self.post_and_follow(Script::new(Act::Answer, self.chance.between(6_000..=9_000)), nth);
+        futures::future::join_all((0..4).map(post)).await;
     }
 
     /// Posts an input until it is accepted, with an `Idempotency-Key` or without, and follows the job.
