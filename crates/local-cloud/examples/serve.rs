@@ -10,7 +10,11 @@ use local_cloud::{Config, LocalCloud, Stack};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
+    // Standard output is for the endpoints, and who reads them may read no further.
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
     let mut arguments = std::env::args().skip(1);
     let data_dir = PathBuf::from(arguments.next().context("usage: serve DATA_DIR [S3_PORT SQS_PORT]")?);
     let mut config = Config::new(data_dir, "local", "local-secret");
