@@ -114,3 +114,19 @@ async fn every_object_has_one_version_called_null() {
     client.s3("GET", "/millpond-outbox/a?versionId=x", &[], b"").await.expect_code(404, "NoSuchVersion");
     running.cloud.shutdown().await;
 }
+
+#[tokio::test]
+async fn listings_tell_of_what_kind_checksums_are() {
+    let running = start_with_keys().await;
+    let client = &running.client;
+    let sha256 = [("x-amz-checksum-sha256", "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=")];
+    client.s3("PUT", "/millpond-outbox/e", &sha256, b"abc").await.expect(200);
+    for query in ["list-type=2", "", "versions="] {
+        let listing = list(&running, &format!("{query}&prefix=d")).await;
+        assert_eq!(all(&listing, "ChecksumAlgorithm"), ["CRC64NVME"], "{listing}");
+        let listing = list(&running, &format!("{query}&prefix=e")).await;
+        assert_eq!(all(&listing, "ChecksumAlgorithm"), ["SHA256"], "{listing}");
+        assert_eq!(all(&listing, "ChecksumType"), ["FULL_OBJECT"], "{listing}");
+    }
+    running.cloud.shutdown().await;
+}

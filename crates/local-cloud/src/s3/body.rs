@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use s3s::checksum::ChecksumHasher;
 use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
-use s3s::dto::{Checksum, StreamingBlob};
+use s3s::dto::{Checksum, ChecksumType, StreamingBlob};
 use s3s::{S3Error, S3ErrorCode, S3Result, TrailingHeaders, s3_error};
 
 use crate::store::{BlobWriter, FinishedBlob, Store, StoreError};
@@ -160,6 +160,11 @@ pub(super) async fn receive(store: &Store, body: Option<StreamingBlob>, claims: 
         return Err(StoreError::BadDigest.into());
     }
     Ok(ReceivedBody { blob, checksums: computed })
+}
+
+/// What an object's checksums are of: its bytes, or its parts' checksums.
+pub(super) fn checksum_type(composite: bool) -> ChecksumType {
+    ChecksumType::from_static(if composite { ChecksumType::COMPOSITE } else { ChecksumType::FULL_OBJECT })
 }
 
 pub(super) fn by_algorithm(checksums: &Checksum) -> BTreeMap<String, String> {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
 use super::absent;
-use super::body::show_checksums;
+use super::body::{checksum_type, show_checksums};
 use super::put::require_null_version;
 use super::shown_time;
 use crate::store::{Content, ObjectRecord, Store, StoreError};
@@ -119,8 +119,7 @@ macro_rules! describe {
             Some(head.metadata.iter().map(|(name, value)| (name.clone(), value.clone())).collect());
         if $checksums && !$partial {
             show_checksums!(head.checksums => $output);
-            let kind = if head.composite { ChecksumType::COMPOSITE } else { ChecksumType::FULL_OBJECT };
-            $output.checksum_type = Some(ChecksumType::from_static(kind));
+            $output.checksum_type = Some(checksum_type(head.composite));
         }
     };
 }

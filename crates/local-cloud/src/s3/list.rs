@@ -6,6 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
+use super::body::checksum_type;
 use super::shown_time;
 use crate::events::ACCOUNT;
 use crate::store::{Listing, ListingEntry, ListingQuery, Store};
@@ -55,13 +56,16 @@ pub(super) fn owner() -> Owner {
 
 fn objects(listing: &Listing, spelling: Spelling, with_owner: bool) -> Vec<Object> {
     let object = |entry: &ListingEntry| match entry {
-        ListingEntry::Object { key, size_bytes, etag, modified_ms } => Some(Object {
+        ListingEntry::Object { key, size_bytes, etag, modified_ms, algorithms, composite } => Some(Object {
             key: Some(spelling.spell(key)),
             size: i64::try_from(*size_bytes).ok(),
             e_tag: Some(ETag::Strong(etag.clone())),
             last_modified: Some(shown_time(*modified_ms)),
             storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
             owner: with_owner.then(owner),
+            checksum_algorithm: (!algorithms.is_empty())
+                .then(|| algorithms.iter().cloned().map(ChecksumAlgorithm::from).collect()),
+            checksum_type: (!algorithms.is_empty()).then(|| checksum_type(*composite)),
             ..Object::default()
         }),
         ListingEntry::CommonPrefix(_) => None,
@@ -178,6 +182,8 @@ pub(super) async fn versions(
             last_modified: object.last_modified,
             owner: object.owner,
             storage_class: Some(ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD)),
+            checksum_algorithm: object.checksum_algorithm,
+            checksum_type: object.checksum_type,
             is_latest: Some(true),
             version_id: Some("null".into()),
             ..ObjectVersion::default()

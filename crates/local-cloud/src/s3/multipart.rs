@@ -140,13 +140,12 @@ pub(super) async fn complete(
     let etag = checked.etag.clone();
     let object = (input.bucket.clone(), joined.staged, joined.size_bytes);
     store.complete_upload(checked, object, head, condition, request_id).await?;
-    let kind = if full_object { ChecksumType::FULL_OBJECT } else { ChecksumType::COMPOSITE };
     let mut output = CompleteMultipartUploadOutput {
         location: Some(format!("/{}/{}", input.bucket, input.key)),
         bucket: Some(input.bucket),
         key: Some(input.key),
         e_tag: Some(ETag::Strong(etag)),
-        checksum_type: (!checksums.is_empty()).then(|| ChecksumType::from_static(kind)),
+        checksum_type: (!checksums.is_empty()).then(|| body::checksum_type(!full_object)),
         ..CompleteMultipartUploadOutput::default()
     };
     show_checksums!(checksums => output);

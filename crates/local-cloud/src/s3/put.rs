@@ -112,7 +112,7 @@ pub(super) async fn put(
         .await?;
     let mut output = PutObjectOutput {
         e_tag: Some(ETag::Strong(etag)),
-        checksum_type: Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT)),
+        checksum_type: Some(body::checksum_type(false)),
         ..PutObjectOutput::default()
     };
     show_checksums!(received.checksums => output);

@@ -5,6 +5,7 @@ use rusqlite::params;
 use super::Store;
 use super::buckets::bucket_id;
 use super::error::Result;
+use super::objects::Head;
 
 #[derive(Debug, Clone)]
 pub(crate) struct ListingQuery {
@@ -18,7 +19,16 @@ pub(crate) struct ListingQuery {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ListingEntry {
-    Object { key: String, size_bytes: u64, etag: String, modified_ms: i64 },
+    Object {
+        key: String,
+        size_bytes: u64,
+        etag: String,
+        modified_ms: i64,
+        /// The algorithms of its checksums.
+        algorithms: Vec<String>,
+        /// The checksums are of checksums of parts, not of the whole.
+        composite: bool,
+    },
     CommonPrefix(String),
 }
 
@@ -45,11 +55,11 @@ impl Store {
                 let bucket = bucket_id(db, &query.bucket)?;
                 // Two forms, so that each walks the primary key from its first match on.
                 let mut inclusive = db.prepare_cached(
-                    "SELECT key, size, etag, modified_ms FROM objects
+                    "SELECT key, size, etag, modified_ms, head FROM objects
                      WHERE bucket = ?1 AND key >= ?2 ORDER BY key LIMIT 1000",
                 )?;
                 let mut exclusive = db.prepare_cached(
-                    "SELECT key, size, etag, modified_ms FROM objects
+                    "SELECT key, size, etag, modified_ms, head FROM objects
                      WHERE bucket = ?1 AND key > ?2 ORDER BY key LIMIT 1000",
                 )?;
                 let mut listing = Listing::default();
@@ -94,11 +104,14 @@ impl Store {
                             continue 'pages;
                         }
                         let size: i64 = row.get(1)?;
+                        let head: Head = serde_json::from_str(&row.get::<_, String>(4)?)?;
                         listing.entries.push(ListingEntry::Object {
                             key: key.clone(),
                             size_bytes: size.unsigned_abs(),
                             etag: row.get(2)?,
                             modified_ms: row.get(3)?,
+                            algorithms: head.checksums.into_keys().collect(),
+                            composite: head.composite,
                         });
                         last = Some(key);
                     }
