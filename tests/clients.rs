@@ -6,38 +6,14 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::Command;
 
 use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
 use local_cloud::{Config, LocalCloud};
-use support::{PATIENCE, Up, cache, root, skipped, wines_expected};
+use support::{Installed, PATIENCE, Up, bare, cache, log_of, present, root, wines_expected};
 use tokio::task::JoinSet;
-
-/// How `tests/install-clients` installs a client, and so whether CI has it.
-#[derive(Clone, Copy)]
-enum Installed {
-    /// Without an argument, as CI calls it.
-    InCi,
-    /// With `all`.
-    WithAll,
-}
-
-/// Whether a client's files are all there. In CI, which has installed its own clients, it is an error if they are not.
-fn present(client: &str, installed: Installed, files: &[&Path]) -> bool {
-    let Some(missing) = files.iter().find(|file| !file.exists()) else { return true };
-    let how = match installed {
-        Installed::InCi => {
-            assert!(std::env::var_os("CI").is_none(), "CI runs {client}, but there is no {}", missing.display());
-            "tests/install-clients"
-        }
-        Installed::WithAll => "tests/install-clients all",
-    };
-    skipped(&format!("{client}, for want of {}; `bash {how}` installs the clients", missing.display()));
-    false
-}
 
 /// A program of the machine's own. One that is nowhere has a path that does not exist.
 fn on_path(name: &str) -> PathBuf {
@@ -55,38 +31,10 @@ fn keys() -> Vec<String> {
     keys.into_iter().map(str::to_owned).chain([longest]).collect()
 }
 
-/// Runs a script that must end well and with the line `done`, in a folder of its own and without this process's environment.
+/// Runs a script that must end well and with the line `done`.
 fn run(command: &mut Command) {
-    let scratch = tempfile::tempdir().unwrap();
-    let log = scratch.path().join("log");
-    let output = std::fs::File::create(&log).unwrap();
-    command
-        .current_dir(scratch.path())
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", scratch.path())
-        .env("LANG", "C.UTF-8")
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stdin(Stdio::null())
-        .stdout(output.try_clone().unwrap())
-        .stderr(output);
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let deadline = Instant::now() + PATIENCE;
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break Some(status);
-        }
-        if Instant::now() > deadline {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            break None;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    };
-    let log = String::from_utf8_lossy(&std::fs::read(log).unwrap()).into_owned();
-    match status {
-        Some(status) => assert!(status.success() && log.ends_with("done\n"), "{status}\n{log}"),
-        None => panic!("it does not end\n{log}"),
-    }
+    let log = log_of(command, PATIENCE);
+    assert!(log.ends_with("done\n"), "{log}");
 }
 
 /// Runs a client's script against a local cloud that is only its own, so that it may expect to be alone.
@@ -106,13 +54,6 @@ async fn round_trip(command: impl FnOnce(&Path) -> Command) {
         .env("KEYS", keys().join("\n"));
     run(&mut command);
     cloud.shutdown().await;
-}
-
-/// A command without this process's environment, such as credentials and proxies.
-fn bare(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new(program);
-    command.env_clear();
-    command
 }
 
 /// A script in Python, run by the virtual environment of that name.

@@ -1,6 +1,9 @@
 """The differences that are not ours to mend."""
 
-from allowed_s3 import S3
-from allowed_sqs import SQS
+from allowed_events import CONFIGURED
+from allowed_listings import LISTED
+from allowed_objects import OBJECTS
+from allowed_sqs import QUEUES
+from allowed_uploads import UPLOADS
 
-ALLOWED = S3 + SQS
+ALLOWED = OBJECTS + UPLOADS + LISTED + CONFIGURED + QUEUES

@@ -3,6 +3,7 @@
 from typing import Any
 
 from compare import ABSENT, Allowed
+from sqs_calls import BAD_ATTRIBUTES, BAD_HANDLE, BAD_POLICIES, BAD_SETTINGS
 
 API = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/"
 GUIDE = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/"
@@ -28,14 +29,38 @@ def _invalid_in_batch(args: dict[str, Any]) -> bool:
     return any(_invalid_message(entry) for entry in args["Entries"])
 
 
-SQS = [
+def _refused_in_batch(args: dict[str, Any]) -> bool:
+    """Whether there is an entry in which something is wrong that moto sees, too."""
+    return _invalid_in_batch(args) or any(
+        entry.get("MessageAttributes") in BAD_ATTRIBUTES
+        or entry.get("DelaySeconds", 0) > 900
+        or len(entry["MessageBody"]) > 1000
+        for entry in args["Entries"]
+    )
+
+
+def _invalid_ids(args: dict[str, Any]) -> bool:
+    ids = [entry["Id"] for entry in args["Entries"]]
+    return len(set(ids)) < len(ids) or any(not 0 < len(id) <= 80 or " " in id for id in ids)
+
+
+def _invalid_settings(args: dict[str, Any]) -> bool:
+    return args.get("Attributes") in BAD_SETTINGS
+
+
+def _timeout_is_wrong(args: dict[str, Any]) -> bool:
+    return not 0 <= args["VisibilityTimeout"] <= 43_200
+
+
+QUEUES = [
     Allowed(
         "CreateQueue SetQueueAttributes",
         "outcome",
         "400 InvalidAttribute*",
-        "*0",
+        "200 | 500",
         "moto does not check the values of attributes, nor all names, or fails on them",
         API + "API_SetQueueAttributes.html#API_SetQueueAttributes_RequestSyntax",
+        when=_invalid_settings,
         mend="queue",
     ),
     Allowed(
@@ -45,7 +70,7 @@ SQS = [
         "*",
         "moto takes a redrive policy whose count is out of range, or finds another fault first",
         API + "API_SetQueueAttributes.html#API_SetQueueAttributes_RequestSyntax",
-        when=lambda args: "RedrivePolicy" in args.get("Attributes", {}),
+        when=lambda args: args.get("Attributes", {}).get("RedrivePolicy") in BAD_POLICIES,
         mend="queue",
     ),
     Allowed(
@@ -55,6 +80,7 @@ SQS = [
         "400 QueueAlreadyExists",
         "the attribute is invalid, and another than the queue has; which is told is not said",
         API + "API_CreateQueue.html#API_CreateQueue_Errors",
+        when=_invalid_settings,
     ),
     Allowed(
         "GetQueueAttributes",
@@ -99,23 +125,27 @@ SQS = [
         "400 InvalidParameterValue",
         "each entry fails by itself; moto refuses the whole batch for one that is wrong",
         API + "API_SendMessageBatch.html",
+        when=_refused_in_batch,
         mend="messages",
     ),
     Allowed(
         "SendMessageBatch",
         "outcome",
-        "400 AWS.SimpleQueueService.TooManyEntriesInBatchRequest",
-        "400 AWS.SimpleQueueService.InvalidBatchEntryId",
-        "both are the case, and which is told is not said",
+        "400 AWS.SimpleQueueService.*",
+        "400 AWS.SimpleQueueService.InvalidBatchEntryId | 400 AWS.SimpleQueueService.BatchRequestTooLong | "
+        "400 InvalidParameterValue",
+        "the ids are wrong, and something else, too; which is told is not said",
         API + "API_SendMessageBatch.html#API_SendMessageBatch_Errors",
+        when=_invalid_ids,
     ),
     Allowed(
         "DeleteMessageBatch",
         "outcome",
-        "*",
+        "200 | 400 AWS.SimpleQueueService.*",
         "400 AWS.SimpleQueueService.BatchEntryIdsNotDistinct",
         "the ids of entries must differ; moto asks that of receipt handles, too",
         API + "API_DeleteMessageBatch.html#API_DeleteMessageBatch_Errors",
+        when=lambda args: len(args["Entries"]) > 1,
         mend="messages",
     ),
     Allowed(
@@ -125,6 +155,7 @@ SQS = [
         "200",
         "moto does not check the ids of entries here",
         API + "API_DeleteMessageBatch.html#API_DeleteMessageBatch_Errors",
+        when=_invalid_ids,
         mend="messages",
     ),
     Allowed(
@@ -134,7 +165,7 @@ SQS = [
         "400 ReceiptHandleIsInvalid",
         "deleting a message that is gone succeeds; ReceiptHandleIsInvalid is for what is no handle",
         API + "API_DeleteMessage.html",
-        when=lambda args: args["ReceiptHandle"] != "no-such-handle",
+        when=lambda args: args["ReceiptHandle"] != BAD_HANDLE,
     ),
     Allowed(
         "DeleteMessageBatch",
@@ -163,6 +194,15 @@ SQS = [
         API + "API_ReceiveMessage.html#API_ReceiveMessage_ResponseSyntax",
     ),
     Allowed(
+        "ReceiveMessage",
+        "Messages[].Attributes.DeadLetterQueueSourceArn",
+        "arn:aws:sqs:us-east-1:000000000000:~-[pq]",
+        ABSENT,
+        "SQS tells of a dead letter which queue it came from; moto does not",
+        API + "API_ReceiveMessage.html#API_ReceiveMessage_RequestSyntax",
+        when=lambda args: args["QueueUrl"].letter == "r",
+    ),
+    Allowed(
         "ChangeMessageVisibility",
         "outcome",
         "400 InvalidParameterValue",
@@ -177,7 +217,16 @@ SQS = [
         "400 InvalidParameterValue",
         "both the handle and the timeout are wrong, and which is told is not said",
         API + "API_ChangeMessageVisibility.html#API_ChangeMessageVisibility_Errors",
-        when=lambda args: not 0 <= args["VisibilityTimeout"] <= 43_200,
+        when=_timeout_is_wrong,
+    ),
+    Allowed(
+        "ChangeMessageVisibility",
+        "outcome",
+        "400 AWS.SimpleQueueService.NonExistentQueue",
+        "400 InvalidParameterValue",
+        "both the queue and the timeout are wrong, and which is told is not said",
+        API + "API_ChangeMessageVisibility.html#API_ChangeMessageVisibility_Errors",
+        when=_timeout_is_wrong,
     ),
     Allowed(
         "ChangeMessageVisibility",
@@ -203,7 +252,7 @@ SQS = [
         "200",
         "only the newest receipt handle counts, says design.md; moto takes older ones",
         GUIDE + "sqs-queue-message-identifiers.html#receipt-handle",
-        when=lambda args: args["ReceiptHandle"] != "no-such-handle",
+        when=lambda args: args["ReceiptHandle"] != BAD_HANDLE,
         mend="messages",
     ),
     Allowed(

@@ -25,11 +25,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class Allowed:
-    """A difference that is none of our faults."""
+    """A difference that is none of our faults. The tighter an entry, the less of a fault of ours it can hide."""
 
     calls: str
+    # Patterns of where in the answer, and of what both say; " | " stands between alternatives.
     where: str
-    # Patterns of what both say.
     ours: str
     peer: str
     # Why ours is right, and what says so.
@@ -37,17 +37,27 @@ class Allowed:
     source: str
     # Which of these calls; all, if it is not given.
     when: Callable[[dict[str, Any]], bool] | None = None
+    # How the two values go together; any do, if it is not given.
+    same: Callable[[Any, Any], bool] | None = None
+    # How the two whole results go together: of the call's arguments, ours and moto's.
+    given: Callable[[dict[str, Any], Any, Any], bool] | None = None
     # Which part of the state is to be made equal again (a method of `Mender`).
     mend: str | None = None
 
-    def explains(self, call: str, args: dict[str, Any], difference: Difference) -> bool:
+    def explains(self, call: str, args: dict[str, Any], difference: Difference, ours: Answer, peer: Answer) -> bool:
         return (
             call in self.calls.split()
-            and fnmatchcase(difference.where, self.where.replace("[]", "[[]]"))
-            and fnmatchcase(str(difference.ours), self.ours)
-            and fnmatchcase(str(difference.peer), self.peer)
+            and _matches(difference.where, self.where.replace("[]", "[[]]"))
+            and _matches(difference.ours, self.ours)
+            and _matches(difference.peer, self.peer)
             and (self.when is None or self.when(args))
+            and (self.same is None or self.same(difference.ours, difference.peer))
+            and (self.given is None or self.given(args, ours.result, peer.result))
         )
+
+
+def _matches(value: Any, patterns: str) -> bool:
+    return any(fnmatchcase(str(value), pattern) for pattern in patterns.split(" | "))
 
 
 def differences(ours: Answer, peer: Answer) -> list[Difference]:

@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import json
 from typing import Any
+from urllib.parse import unquote
 
 from symbols import Step
 
@@ -53,7 +54,7 @@ class Normaliser:
         if step.call in ("SendMessage", "SendMessageBatch"):
             self.note_sent(args, result)
         if step.drain:
-            result = {"Messages": [self.event(message) for message in result]}
+            result = {"Events": sorted(map(self.event, result), key=what_happened)}
         if step.call == "ListBuckets":
             result["Buckets"] = [one for one in result["Buckets"] if one["Name"].startswith(self.prefix)]
         if step.call == "ListQueues":
@@ -123,7 +124,20 @@ class Normaliser:
             _hide(described.get("object", {}), "sequencer")
             if described.get("configurationId") != "rule":
                 _hide(described, "configurationId")
-        return {"Event": body}
+            # So that what is allowed of deletions is not of other events.
+            if record.get("eventName", "").startswith("ObjectRemoved:"):
+                described["removed"] = described.pop("object")
+        return body
+
+
+def what_happened(event: dict[str, Any]) -> list[str]:
+    """What to sort events by, whose order is promised by nobody either."""
+    told = []
+    for record in event.get("Records", []):
+        changed = record["s3"].get("object", record["s3"].get("removed"))
+        told += [record["eventName"], unquote(changed["key"])]
+        told += [str(changed.get(name)) for name in ("size", "eTag") if "object" in record["s3"]]
+    return told
 
 
 def _hide(fields: dict[str, Any], name: str) -> None:

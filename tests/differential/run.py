@@ -1,7 +1,7 @@
 """Plays the same random S3 and SQS calls to Millpond's local cloud and to moto, and compares every answer.
 
-Differences that `allowed_s3.py` and `allowed_sqs.py` explain are passed over; any other ends the run with the shortest
-sequence of calls that was found to show it.
+Differences that the allow-list (`allowed_*.py`) explains are passed over; any other ends the run with the shortest sequence
+of calls that was found to show it.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class Pair:
         ours, peer = (player.play(step) for player in players)
         unexplained, mends = [], set()
         for difference in differences(ours, peer):
-            entry = next((entry for entry in ALLOWED if entry.explains(step.call, step.args, difference)), None)
+            explaining = (entry for entry in ALLOWED if entry.explains(step.call, step.args, difference, ours, peer))
+            entry = next(explaining, None)
             if entry is None:
                 unexplained.append(difference)
             else:

@@ -58,6 +58,7 @@ EVENTS = [
     ["s3:ObjectRemoved:Delete"],
     ["s3:Nonsense:*"],
 ]
+BAD_CORS_RULE = {"AllowedMethods": ["PATCH"], "AllowedOrigins": ["*"]}
 
 
 class S3Calls:
@@ -66,6 +67,7 @@ class S3Calls:
         self.sequence = sequence
         # Of each upload: its step, bucket and key, and the part numbers and bodies that were sent.
         self.uploads: list[tuple[int, Bucket, str, list[tuple[int, Body]]]] = []
+        self.may_have_ended: set[int] = set()
         self.weighted = [
             (self.put, 16),
             (self.get, 16),
@@ -212,7 +214,13 @@ class S3Calls:
         if not self.uploads or self.chance(0.03):
             return self.object() | {"UploadId": "no-such-upload"}, []
         step, bucket, key, parts = self.dice.choice(self.uploads[-3:])
-        return {"Bucket": bucket, "Key": key, "UploadId": Upload(step)}, parts
+        upload = Upload(step, may_have_ended=step in self.may_have_ended)
+        return {"Bucket": bucket, "Key": key, "UploadId": upload}, parts
+
+    def end_upload(self, call: str, args: dict[str, Any]) -> None:
+        self.add(call, args)
+        if isinstance(args["UploadId"], Upload):
+            self.may_have_ended.add(args["UploadId"].step)
 
     def upload_part(self) -> None:
         args, parts = self.upload()
@@ -251,10 +259,10 @@ class S3Calls:
             listed += listed[-1:]
         args["MultipartUpload"] = {"Parts": listed}
         self.some(args, "IfNoneMatch", 0.1, ["*"])
-        self.add("CompleteMultipartUpload", args)
+        self.end_upload("CompleteMultipartUpload", args)
 
     def abort_upload(self) -> None:
-        self.add("AbortMultipartUpload", self.upload()[0])
+        self.end_upload("AbortMultipartUpload", self.upload()[0])
 
     def list_uploads(self) -> None:
         args: dict[str, Any] = {"Bucket": self.bucket()}
@@ -271,10 +279,12 @@ class S3Calls:
             self.some(first, "ExposeHeaders", 0.5, [["ETag"]])
             self.some(first, "MaxAgeSeconds", 0.5, [0, 3600])
             second = {"AllowedMethods": ["HEAD"], "AllowedOrigins": ["https://a.example", "http://*.b.example"]}
-            bad = {"AllowedMethods": ["PATCH"], "AllowedOrigins": ["*"]}
-            rules = self.dice.choice([[first], [first], [first, second], [bad], []])
+            rules = self.dice.choice([[first], [first], [first, second], [BAD_CORS_RULE], []])
             args["CORSConfiguration"] = {"CORSRules": rules}
         self.add(call, args)
+        if args.get("CORSConfiguration") in ({"CORSRules": []}, {"CORSRules": [BAD_CORS_RULE]}):
+            # moto refuses these, and forgets what it had.
+            self.add("DeleteBucketCors", {"Bucket": args["Bucket"]})
 
     def notification(self) -> None:
         args: dict[str, Any] = {"Bucket": self.bucket()}

