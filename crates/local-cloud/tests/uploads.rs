@@ -112,9 +112,12 @@ async fn parts_can_be_copied_and_read_one_by_one() {
         let copied = part(client, &upload, number, &headers, b"").await.expect(200).text();
         etags.push(tag(&copied, "ETag").expect("an ETag").replace("&quot;", "\""));
     }
-    let beyond = format!("bytes={}-{}", source.len(), source.len());
-    let headers = [("x-amz-copy-source", "/millpond-outbox/source"), ("x-amz-copy-source-range", beyond.as_str())];
-    part(client, &upload, 3, &headers, b"").await.expect(416);
+    let beyond = format!("bytes={0}-{0}", source.len());
+    let half_beyond = format!("bytes=0-{}", source.len());
+    for range in [&beyond, &half_beyond, "bytes=5-2", "bytes=5-", "bytes=-3", "x"] {
+        let headers = [("x-amz-copy-source", "/millpond-outbox/source"), ("x-amz-copy-source-range", range)];
+        part(client, &upload, 3, &headers, b"").await.expect_code(400, "InvalidArgument");
+    }
     complete(client, &upload, &[(1, &etags[0]), (2, &etags[1])], &[]).await.expect(200);
     let whole = client.s3("GET", PATH, &[], b"").await.expect(200);
     assert_eq!((whole.body.len(), &whole.headers["x-amz-meta-a"]), (WHOLE_PART + 3, &"1".parse().unwrap()));

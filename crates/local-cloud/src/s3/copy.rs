@@ -163,8 +163,14 @@ pub(super) async fn part(
     check_source(&conditions, &record)?;
     let range = match input.copy_source_range {
         Some(range) => {
-            let range = Range::parse(&range).map_err(|_| s3_error!(InvalidArgument, "invalid copy range"))?;
-            range.check(record.size_bytes)?
+            let Ok(Range::Int { first, last: Some(last) }) = Range::parse(&range) else {
+                return Err(s3_error!(InvalidArgument, "a copy's range must be of the form bytes=first-last"));
+            };
+            // Unlike a read's, it is not cut to what there is.
+            if first > last || last >= record.size_bytes {
+                return Err(s3_error!(InvalidArgument, "the range is not one of the source's bytes"));
+            }
+            first..last + 1
         }
         None => 0..record.size_bytes,
     };
