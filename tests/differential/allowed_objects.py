@@ -1,5 +1,7 @@
 """Objects: where moto and the local cloud differ, and why the local cloud is right."""
 
+import base64
+import hashlib
 from typing import Any
 
 from compare import ABSENT, Allowed
@@ -20,9 +22,18 @@ def wrong_digest(args: dict[str, Any]) -> bool:
     return args.get("ContentMD5", body.content_md5) != body.content_md5 or args.get("ChecksumSHA256", body.sha256) != body.sha256
 
 
+def _of_the_one_part(ours: str, peer: str) -> bool:
+    return peer == base64.b64encode(hashlib.sha256(base64.b64decode(ours)).digest()).decode()
+
+
 def _range_says_nothing(args: dict[str, Any]) -> bool:
     asked = args.get("Range", "bytes=0-")
     return not asked.startswith("bytes=") or asked in ("bytes=", "bytes=5-2", "bytes=a-b")
+
+
+def _etag_without_quotes(args: dict[str, Any]) -> bool:
+    etags = [args[name] for name in ("IfMatch", "IfNoneMatch") if name in args]
+    return any(etag != "*" and not etag.startswith('"') for etag in etags)
 
 
 def _modified_but_matches(args: dict[str, Any]) -> bool:
@@ -87,6 +98,15 @@ OBJECTS = [
         ABSENT,
         "S3 gives the checksum of the algorithm that was chosen",
         API + "API_PutObject.html#API_PutObject_ResponseSyntax",
+    ),
+    Allowed(
+        "CopyObject",
+        "*ChecksumSHA256",
+        "*=",
+        "*=",
+        "a copy is one whole, whatever parts its source came in; moto keeps the checksum of the parts' checksums",
+        GUIDE + "checking-object-integrity-upload.html",
+        same=_of_the_one_part,
     ),
     Allowed(
         "PutObject",
@@ -195,6 +215,15 @@ OBJECTS = [
         "If-None-Match: * never holds of an object that is there",
         "https://www.rfc-editor.org/rfc/rfc9110.html#section-13.1.2",
         when=lambda args: args.get("IfNoneMatch") == "*",
+    ),
+    Allowed(
+        "HeadObject",
+        "outcome",
+        "20? | 304 | 400 | 416",
+        "20? | 412 | 416",
+        "an ETag without its quotes is none by RFC 9110; of it nothing is said, and moto takes it of GET only",
+        API + "API_HeadObject.html#API_HeadObject_RequestSyntax",
+        when=_etag_without_quotes,
     ),
     Allowed(
         "GetObject HeadObject",

@@ -139,6 +139,16 @@ QUEUES = [
         when=_invalid_ids,
     ),
     Allowed(
+        "SendMessageBatch",
+        "outcome",
+        "400 AWS.SimpleQueueService.BatchRequestTooLong",
+        "200",
+        "attributes count against the limit, too",
+        API + "API_SendMessageBatch.html",
+        when=_invalid_in_batch,
+        mend="messages",
+    ),
+    Allowed(
         "DeleteMessageBatch",
         "outcome",
         "200 | 400 AWS.SimpleQueueService.*",

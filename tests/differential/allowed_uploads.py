@@ -4,7 +4,7 @@ from typing import Any
 
 from allowed_objects import API, ERRORS, GUIDE, wrong_digest
 from compare import ABSENT, Allowed
-from s3_calls import METADATA_TOO_LARGE, SOME_ETAG, TOO_LONG
+from s3_calls import BODIES, METADATA_TOO_LARGE, SOME_ETAG, TOO_LONG
 
 COMPLETING = API + "API_CompleteMultipartUpload.html"
 
@@ -31,9 +31,18 @@ def _no_part_number(args: dict[str, Any]) -> bool:
     return not 1 <= args["PartNumber"] <= 10_000
 
 
+def _range_is_not_there(args: dict[str, Any], _: Any, copied: Any) -> bool:
+    # Whatever object has the bytes that the other ranges name is longer than the last of them.
+    nothing = copied["CopyPartResult"]["ETag"] == BODIES[0].etag
+    return args.get("CopySourceRange") in ("x", "bytes=-3", "bytes=0-99999999") or nothing
+
+
 def _parts_above_marker(args: dict[str, Any], ours: Any, peer: Any) -> bool:
     numbers, theirs = ([part["PartNumber"] for part in result.get("Parts", [])] for result in (ours, peer))
-    return numbers == sorted(numbers) and min(numbers) > args["PartNumberMarker"] and set(theirs) <= set(numbers)
+    above = [number for number in theirs if number > args.get("PartNumberMarker", 0)]
+    in_order = numbers == sorted(numbers) and all(number > args.get("PartNumberMarker", 0) for number in numbers)
+    most = args.get("MaxParts", 1000)
+    return in_order and len(numbers) <= most and (len(numbers) == most or set(above) <= set(numbers))
 
 
 UPLOADS = [
@@ -98,9 +107,9 @@ UPLOADS = [
         "outcome",
         "400 InvalidArgument",
         "200",
-        "moto copies the whole for a range that it cannot read",
+        "the range has the form bytes=first-last, of bytes that are there; moto copies what it finds",
         API + "API_UploadPartCopy.html#API_UploadPartCopy_RequestSyntax",
-        when=lambda args: args.get("CopySourceRange") in ("x", "bytes=-3"),
+        given=_range_is_not_there,
         mend="upload",
     ),
     # Completing.
@@ -223,9 +232,9 @@ UPLOADS = [
         "Parts | *PartNumberMarker | IsTruncated",
         "*",
         "*",
-        "parts with higher numbers than the marker are listed; moto leaves out as many parts as the marker says",
+        "a marker is the number of a part; moto counts as many parts",
         API + "API_ListParts.html#API_ListParts_RequestSyntax",
-        when=lambda args: "PartNumberMarker" in args and "MaxParts" not in args,
+        when=lambda args: "PartNumberMarker" in args or "MaxParts" in args,
         given=_parts_above_marker,
     ),
     Allowed(

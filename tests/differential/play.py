@@ -85,6 +85,9 @@ class Player:
         self.prefix = prefix
         self.uploads: dict[int, str] = {}
         self.handles: dict[int, list[str]] = {}
+        # The message of each handle, and its newest handle.
+        self.messages: dict[str, str] = {}
+        self.newest: dict[str, str] = {}
         self.normaliser = Normaliser(prefix, [server.s3_endpoint, server.sqs_endpoint])
 
     def real(self, value: Any) -> Any:
@@ -119,6 +122,11 @@ class Player:
 
     def play(self, step: Step) -> Answer:
         args = self.real(step.args)
+        if step.call in ("DeleteMessage", "DeleteMessageBatch"):
+            # Whether an older handle deletes its message is not defined.
+            for entry in args.get("Entries", [args]):
+                handle = entry["ReceiptHandle"]
+                entry["ReceiptHandle"] = self.newest.get(self.messages.get(handle, ""), handle)
         try:
             if step.pages:
                 result: Any = list(self.all_pages(step.call, args))
@@ -173,6 +181,9 @@ class Player:
             case "ReceiveMessage" if not step.drain:
                 messages = sorted(result.get("Messages", []), key=lambda message: message["Body"])
                 self.handles[step.number] = [message["ReceiptHandle"] for message in messages]
+                for message in messages:
+                    self.messages[message["ReceiptHandle"]] = message["MessageId"]
+                    self.newest[message["MessageId"]] = message["ReceiptHandle"]
             case "ChangeMessageVisibility" | "ChangeMessageVisibilityBatch":
                 # A timeout of zero that begins within a receive's millisecond may count as not yet over.
                 time.sleep(0.003)
@@ -247,7 +258,8 @@ class Mender:
 
     def bucket(self, letter: str) -> None:
         name = self.player.real(Bucket(letter))
-        while objects := self.player.quietly("s3", "ListObjectsV2", Bucket=name).get("Contents"):
+        objects = self.player.quietly("s3", "ListObjectsV2", Bucket=name).get("Contents", [])
+        if objects:
             keys = [{"Key": entry["Key"]} for entry in objects]
             self.player.quietly("s3", "DeleteObjects", Bucket=name, Delete={"Objects": keys})
         for upload in self.player.quietly("s3", "ListMultipartUploads", Bucket=name).get("Uploads", []):

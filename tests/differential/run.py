@@ -15,6 +15,8 @@ import sys
 import time
 from collections.abc import Iterator
 
+from botocore.exceptions import ClientError
+
 import servers
 from allowed import ALLOWED
 from compare import Allowed, Difference, differences
@@ -43,9 +45,12 @@ class Unexplained(Exception):
 def generate(seed: int, steps: int, services: str) -> list[Step]:
     dice = random.Random(seed)
     sequence = Sequence()
-    sources = [kind(dice, sequence) for name, kind in (("s3", S3Calls), ("sqs", SqsCalls)) if name in services.split("+")]
+    s3, sqs = S3Calls(dice, sequence), SqsCalls(dice, sequence)
+    sources = [source for name, source in (("s3", s3), ("sqs", sqs)) if name in services.split("+")]
     for source in sources:
         source.begin()
+    if len(sources) == 2 and dice.random() < 0.7:
+        s3.watch()
     while len(sequence.steps) < steps:
         dice.choice(sources).add_one()
     return sequence.steps
@@ -58,7 +63,6 @@ class Pair:
         self.servers = (ours, peer)
         self.clients = [{name: server.client(name) for name in ("s3", "sqs")} for server in self.servers]
         self.used: collections.Counter[Allowed] = collections.Counter()
-        self.replays = 0
 
     def compare(self, steps: list[Step]) -> None:
         """Plays the steps to both under names of their own.
@@ -67,14 +71,18 @@ class Pair:
         """
         # As long for each replay, so that lengths can be compared.
         prefix = f"diff-{secrets.token_hex(4)}"
-        self.replays += 1
         players = [Player(server, clients, prefix) for server, clients in zip(self.servers, self.clients)]
         try:
             for step in steps:
                 self._compare_one(step, players)
-        finally:
+        except Unexplained:
             for player in players:
-                player.clean()
+                # What is wrong may be what cleans.
+                with contextlib.suppress(ClientError):
+                    player.clean()
+            raise
+        for player in players:
+            player.clean()
 
     def _compare_one(self, step: Step, players: list[Player]) -> None:
         ours, peer = (player.play(step) for player in players)

@@ -68,6 +68,8 @@ class S3Calls:
         # Of each upload: its step, bucket and key, and the part numbers and bodies that were sent.
         self.uploads: list[tuple[int, Bucket, str, list[tuple[int, Body]]]] = []
         self.may_have_ended: set[int] = set()
+        # Where objects were put, and what; the newest last.
+        self.put_last: list[tuple[Bucket, str, Body]] = []
         self.weighted = [
             (self.put, 16),
             (self.get, 16),
@@ -92,6 +94,17 @@ class S3Calls:
         for letter in "ab":
             self.sequence.add("s3", "CreateBucket", {"Bucket": Bucket(letter)})
 
+    def watch(self) -> None:
+        """Has the events of a bucket sent to the queue for events, which must be there."""
+        rule: dict[str, Any] = {"QueueArn": QueueArn("e"), "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}
+        self.some(rule, "Filter", 0.4, [self.key_filter()])
+        configuration = {"QueueConfigurations": [rule]}
+        self.add("PutBucketNotificationConfiguration", {"Bucket": Bucket("a"), "NotificationConfiguration": configuration})
+
+    def key_filter(self) -> dict[str, Any]:
+        rules = [{"Name": name, "Value": value} for name, value in [("prefix", "a"), ("suffix", "b")]]
+        return {"Key": {"FilterRules": self.dice.sample(rules, self.dice.choice([1, 2]))}}
+
     def add_one(self) -> None:
         calls, weights = zip(*self.weighted)
         self.dice.choices(calls, weights)[0]()
@@ -115,9 +128,16 @@ class S3Calls:
     def object(self) -> dict[str, Any]:
         return {"Bucket": self.bucket(), "Key": self.key()}
 
-    def etag(self) -> str:
-        etags = [body.etag for body in BODIES]
-        return self.dice.choice([*etags, etags[1], "*", SOME_ETAG, etags[1].strip('"')])
+    def likely_object(self) -> tuple[dict[str, Any], Body]:
+        """One that is probably there, and what it probably holds; or any."""
+        if self.put_last and self.chance(0.6):
+            bucket, key, body = self.dice.choice(self.put_last[-5:])
+            return {"Bucket": bucket, "Key": key}, body
+        return self.object(), self.dice.choice(BODIES)
+
+    def etag(self, body: Body) -> str:
+        """An ETag to ask of what probably holds this."""
+        return self.dice.choice([body.etag, body.etag, body.etag.strip('"'), BODIES[1].etag, "*", SOME_ETAG])
 
     def described(self, args: dict[str, Any]) -> None:
         """Headers that are kept with an object."""
@@ -134,21 +154,22 @@ class S3Calls:
         args = self.object() | {"Body": body}
         self.described(args)
         self.some(args, "IfNoneMatch", 0.15, ["*", "*", "*", body.etag])
-        self.some(args, "IfMatch", 0.15, [self.etag()])
+        self.some(args, "IfMatch", 0.15, [self.etag(self.dice.choice(BODIES))])
         other = BODIES[2] if body != BODIES[2] else BODIES[1]
         self.some(args, "ContentMD5", 0.15, [body.content_md5, body.content_md5, other.content_md5, "YQ==", "#"])
         self.some(args, "ChecksumSHA256", 0.1, [body.sha256, body.sha256, other.sha256])
         self.add("PutObject", args)
+        self.put_last.append((args["Bucket"], args["Key"], body))
 
-    def conditions(self, args: dict[str, Any], prefix: str = "") -> None:
-        self.some(args, f"{prefix}IfMatch", 0.12, [self.etag()])
-        self.some(args, f"{prefix}IfNoneMatch", 0.12, [self.etag()])
+    def conditions(self, args: dict[str, Any], body: Body, prefix: str = "") -> None:
+        self.some(args, f"{prefix}IfMatch", 0.12, [self.etag(body)])
+        self.some(args, f"{prefix}IfNoneMatch", 0.12, [self.etag(body)])
         self.some(args, f"{prefix}IfModifiedSince", 0.08, TIMES)
         self.some(args, f"{prefix}IfUnmodifiedSince", 0.08, TIMES)
 
     def reading(self) -> dict[str, Any]:
-        args = self.object()
-        self.conditions(args)
+        args, body = self.likely_object()
+        self.conditions(args, body)
         self.some(args, "Range", 0.3, RANGES)
         if "Range" not in args:
             self.some(args, "PartNumber", 0.1, [1, 1, 2, 3])
@@ -165,8 +186,8 @@ class S3Calls:
         self.add("HeadObject", self.reading())
 
     def delete(self) -> None:
-        args = self.object()
-        self.some(args, "IfMatch", 0.1, [self.etag()])
+        args, body = self.likely_object()
+        self.some(args, "IfMatch", 0.1, [self.etag(body)])
         self.add("DeleteObject", args)
 
     def delete_many(self) -> None:
@@ -180,13 +201,15 @@ class S3Calls:
 
     def copy(self) -> None:
         args = self.object()
-        args["CopySource"] = CopySource(self.bucket(), self.key())
+        source, body = self.likely_object()
         if self.chance(0.15):
-            args["CopySource"] = CopySource(args["Bucket"], args["Key"])
+            args |= source
+        args["CopySource"] = CopySource(source["Bucket"], source["Key"])
         self.described(args)
         self.some(args, "MetadataDirective", 0.5, ["COPY", "REPLACE", "REPLACE"])
-        self.conditions(args, "CopySource")
+        self.conditions(args, body, "CopySource")
         self.add("CopyObject", args)
+        self.put_last.append((args["Bucket"], args["Key"], body))
 
     def list(self) -> None:
         call = self.dice.choice(["ListObjectsV2", "ListObjectsV2", "ListObjects", "ListObjectVersions"])
@@ -233,7 +256,8 @@ class S3Calls:
 
     def upload_part_copy(self) -> None:
         args, _ = self.upload()
-        args |= {"PartNumber": 2, "CopySource": CopySource(self.bucket(), self.key())}
+        source, _ = self.likely_object()
+        args |= {"PartNumber": 2, "CopySource": CopySource(source["Bucket"], source["Key"])}
         self.some(args, "CopySourceRange", 0.5, ["bytes=0-0", "bytes=2-5", "bytes=0-99999999", "bytes=-3", "x"])
         self.add("UploadPartCopy", args)
 
@@ -296,10 +320,8 @@ class S3Calls:
             "Events": self.dice.choice(EVENTS),
         }
         self.some(rule, "Id", 0.5, ["rule"])
-        filters = [{"Name": name, "Value": value} for name, value in [("prefix", "a"), ("suffix", "b")]]
-        if self.chance(0.5):
-            rule["Filter"] = {"Key": {"FilterRules": self.dice.sample(filters, self.dice.choice([1, 2]))}}
-        rules = [] if self.chance(0.25) else [rule]
+        self.some(rule, "Filter", 0.5, [self.key_filter()])
+        rules = [] if self.chance(0.15) else [rule]
         args["NotificationConfiguration"] = {"QueueConfigurations": rules}
         self.add("PutBucketNotificationConfiguration", args)
 

@@ -77,13 +77,14 @@ class SqsCalls:
             (self.get_attributes, 8),
             (self.set_attributes, 5),
             (self.redrive, 5),
+            (self.receive_until_dead, 3),
             (self.sources, 3),
             (self.move, 3),
             (self.create, 4),
             (self.url, 3),
             (self.list, 3),
             (self.purge, 3),
-            (self.drain_events, 5),
+            (self.drain_events, 7),
             (self.delete_queue, 1),
         ]
 
@@ -227,6 +228,15 @@ class SqsCalls:
         policy = self.dice.choice(BAD_POLICIES if self.chance(0.25) else good)
         args = {"QueueUrl": QueueUrl(self.dice.choice("pq")), "Attributes": {"RedrivePolicy": policy}}
         self.add("SetQueueAttributes", args)
+
+    def receive_until_dead(self) -> None:
+        """As often as any redrive policy here allows, and looks among the dead letters."""
+        letter = self.dice.choice("ppq")
+        for _ in range(4):
+            args = {"QueueUrl": QueueUrl(letter), "MaxNumberOfMessages": 10, "VisibilityTimeout": 0}
+            self.receives.setdefault(letter, []).append(self.add("ReceiveMessage", args))
+        args = {"QueueUrl": QueueUrl("r"), "MaxNumberOfMessages": 10, "VisibilityTimeout": 0, "AttributeNames": ["All"]}
+        self.receives.setdefault("r", []).append(self.add("ReceiveMessage", args))
 
     def sources(self) -> None:
         self.add("ListDeadLetterSourceQueues", {"QueueUrl": QueueUrl(self.dice.choice("rrrpz"))})
