@@ -19,7 +19,7 @@ async function createQueue(QueueName, Attributes = {}) {
 
 async function send(QueueUrl, ...bodies) {
   const Entries = bodies.map((MessageBody, number) => ({ Id: String(number), MessageBody }));
-  assert.equal((await sqs.sendMessageBatch({ QueueUrl, Entries })).Failed, undefined);
+  assert.equal((await sqs.sendMessageBatch({ QueueUrl, Entries })).Failed?.length ?? 0, 0);
 }
 
 // How many messages the queue holds, in any state.
