@@ -127,6 +127,21 @@ async fn parts_can_be_copied_and_read_one_by_one() {
     running.cloud.shutdown().await;
 }
 
+#[tokio::test]
+async fn a_copied_part_has_the_checksum_that_the_upload_chose() {
+    let running = start().await;
+    let client = &running.client;
+    client.s3("PUT", "/millpond-outbox/source", &[], b"abc").await.expect(200);
+    let upload = begin(client, &[("x-amz-checksum-algorithm", "SHA256")]).await;
+    let copied = part(client, &upload, 1, &[("x-amz-copy-source", "/millpond-outbox/source")], b"").await.expect(200);
+    let (etag, sha256) = (tag(&copied.text(), "ETag").unwrap(), tag(&copied.text(), "ChecksumSHA256").unwrap());
+    assert_eq!(sha256, "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
+    let completed = complete(client, &upload, &[(1, &etag.replace("&quot;", "\""))], &[]).await.expect(200).text();
+    // The SHA-256 of that one, by another implementation.
+    assert_eq!(tag(&completed, "ChecksumSHA256").unwrap(), "T4tCwi3TcptRm6b2jS2nzFstYG0F2u1a1RKMwD5sY1g=-1");
+    running.cloud.shutdown().await;
+}
+
 /// SHA-256 of the SHA-256s of both parts below; and CRC32 of all their bytes. Both from another implementation.
 const SHA256_OF_PARTS: &str = "/CtPjHwBCKb85QIBILBLhHPLPYsvQorH+3L8VDHJxPY=-2";
 const CRC32_OF_ALL: &str = "zNcrVw==";

@@ -1,7 +1,5 @@
 //! Server-side copies: of an object, and of a range of one into a part.
 
-use std::collections::BTreeMap;
-
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -150,7 +148,7 @@ pub(super) async fn part(
 ) -> S3Result<S3Response<UploadPartCopyOutput>> {
     let input = request.input;
     super::multipart::check_part_number(input.part_number)?;
-    store.upload(input.bucket.clone(), input.key.clone(), input.upload_id.clone()).await?;
+    let upload = store.upload(input.bucket.clone(), input.key.clone(), input.upload_id.clone()).await?;
     let (bucket, key) = source_of(input.copy_source)?;
     let opened = store.open_object(bucket, key).await;
     let (record, content) = opened.map_err(|error| absent::unread(store, error))?;
@@ -176,15 +174,16 @@ pub(super) async fn part(
     };
     let length = range.end - range.start;
     let bytes = stream(content, &range).await?;
-    let claims = Claims { length: i64::try_from(length).ok(), ..Claims::default() };
+    let claims = Claims { length: i64::try_from(length).ok(), algorithm: upload.algorithm, ..Claims::default() };
     let received = body::receive(store, Some(bytes), claims).await?;
     let etag = hex::encode(received.blob.md5);
     let place = (input.bucket, input.key, input.upload_id);
-    store.put_part(place, input.part_number, received.blob, BTreeMap::new()).await?;
-    let result = CopyPartResult {
+    store.put_part(place, input.part_number, received.blob, received.checksums.clone()).await?;
+    let mut result = CopyPartResult {
         e_tag: Some(ETag::Strong(etag)),
         last_modified: Some(shown_time(store.now().as_millisecond())),
         ..CopyPartResult::default()
     };
+    show_checksums!(received.checksums => result);
     Ok(S3Response::new(UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() }))
 }
