@@ -31,6 +31,15 @@ def _listed(result: Any, encoded: bool) -> list[str]:
     return [name for page in _pages(result) for name in sorted(_keys(page, encoded) + _prefixes(page, encoded))]
 
 
+def _entries_agree(ours: Any, peer: Any, ours_encoded: bool, peer_encoded: bool) -> bool:
+    """Whether both say the same of the keys that both list."""
+    told: list[dict[str, Any]] = []
+    for result, encoded in ((ours, ours_encoded), (peer, peer_encoded)):
+        entries = [entry for page in _pages(result) for entry in page.get("Contents", []) + page.get("Versions", [])]
+        told.append({key: (entry["ETag"], entry["Size"]) for key, entry in zip(_keys(result, encoded), entries)})
+    return all(told[0][key] == told[1][key] for key in told[0].keys() & told[1].keys())
+
+
 def _decoded(ours: Any, peer: Any) -> bool:
     return unquote(ours) == peer
 
@@ -39,6 +48,8 @@ def _as_moto_would_list_by_marker(args: dict[str, Any], ours: Any, peer: Any) ->
     """Whether ours is what moto's answer shows that there is, with common prefixes counted, and none before the marker."""
     encoded, marker = "EncodingType" in args, args.get("Marker", "")
     listed = _listed(ours, encoded)
+    if not _entries_agree(ours, peer, encoded, encoded):
+        return False
     prefixes = set(_prefixes(peer, encoded=False))
     # A prefix that the marker begins with is listed if there is a key behind the marker, which moto does not tell.
     unsure = {prefix for prefix in prefixes if marker.startswith(prefix) and marker != prefix} & set(listed)
@@ -52,7 +63,10 @@ def _as_moto_would_list_by_marker(args: dict[str, Any], ours: Any, peer: Any) ->
 
 def _as_moto_would_list_versions(args: dict[str, Any], ours: Any, peer: Any) -> bool:
     """Whether ours is what moto's answer shows that there is, but for a first one that moto passes over."""
-    listed, theirs = _listed(ours, "EncodingType" in args), _listed(peer, encoded=False)
+    encoded = "EncodingType" in args
+    listed, theirs = _listed(ours, encoded), _listed(peer, encoded=False)
+    if not _entries_agree(ours, peer, encoded, False):
+        return False
     first = listed[:1] if "KeyMarker" in args else []
     most = args.get("MaxKeys", 1000)
     if not isinstance(ours, list):
@@ -186,7 +200,7 @@ LISTED = [
     ),
     Allowed(
         "ListObjects",
-        " | *Contents | *CommonPrefixes | IsTruncated",
+        " | *Contents | *Contents[].* | *CommonPrefixes | *CommonPrefixes[].Prefix | *IsTruncated",
         "*",
         "*",
         "max-keys counts common prefixes, too, and none before the marker is listed; moto lists all with every page",

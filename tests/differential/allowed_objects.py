@@ -1,11 +1,12 @@
 """Objects: where moto and the local cloud differ, and why the local cloud is right."""
 
 import base64
+import functools
 import hashlib
 from typing import Any
 
 from compare import ABSENT, Allowed
-from s3_calls import METADATA_TOO_LARGE, TOO_LONG
+from s3_calls import BODIES, METADATA_TOO_LARGE, PART, TOO_LONG
 
 API = "https://docs.aws.amazon.com/AmazonS3/latest/API/"
 GUIDE = "https://docs.aws.amazon.com/AmazonS3/latest/userguide/"
@@ -22,8 +23,26 @@ def wrong_digest(args: dict[str, Any]) -> bool:
     return args.get("ContentMD5", body.content_md5) != body.content_md5 or args.get("ChecksumSHA256", body.sha256) != body.sha256
 
 
-def _of_the_one_part(ours: str, peer: str) -> bool:
-    return peer == base64.b64encode(hashlib.sha256(base64.b64decode(ours)).digest()).decode()
+@functools.cache
+def _checksums_of_parts() -> dict[str, str]:
+    """The checksum of the parts' checksums, by that of the whole, for what uploads here are made of."""
+    found = {}
+    for first in range(3):
+        for last in (*BODIES, PART):
+            parts = [bytes(body) for body in [PART] * first + [last]]
+            together = b"".join(hashlib.sha256(part).digest() for part in parts)
+            whole, of_parts = (base64.b64encode(hashlib.sha256(text).digest()) for text in (b"".join(parts), together))
+            found[whole.decode()] = of_parts.decode()
+    return found
+
+
+def _kept_of_parts(ours: str, peer: str) -> bool:
+    return _checksums_of_parts().get(ours) == peer
+
+
+def _has_fewer_parts(args: dict[str, Any], _: Any, peer: Any) -> bool:
+    _, dash, parts = peer["ETag"].strip('"').partition("-")
+    return args["PartNumber"] > (int(parts) if dash else 1)
 
 
 def _range_says_nothing(args: dict[str, Any]) -> bool:
@@ -67,7 +86,7 @@ def _refused_copy(args: dict[str, Any], _: Any, copied: Any) -> bool:
 OBJECTS = [
     # Checksums.
     Allowed(
-        "PutObject CompleteMultipartUpload UploadPart CopyObject",
+        "PutObject CompleteMultipartUpload UploadPart UploadPartCopy CopyObject",
         "*ChecksumCRC64NVME",
         "*=",
         ABSENT,
@@ -92,7 +111,7 @@ OBJECTS = [
         API + "API_PutObject.html#API_PutObject_ResponseSyntax",
     ),
     Allowed(
-        "PutObject UploadPart CopyObject CompleteMultipartUpload",
+        "PutObject UploadPart UploadPartCopy CopyObject CompleteMultipartUpload",
         "*ChecksumSHA256",
         "*= | *=-[0-9]*",
         ABSENT,
@@ -106,7 +125,7 @@ OBJECTS = [
         "*=",
         "a copy is one whole, whatever parts its source came in; moto keeps the checksum of the parts' checksums",
         GUIDE + "checking-object-integrity-upload.html",
-        same=_of_the_one_part,
+        same=_kept_of_parts,
     ),
     Allowed(
         "PutObject",
@@ -251,6 +270,26 @@ OBJECTS = [
         "a part that the object has not: what S3 answers is not said",
         ERRORS,
         when=lambda args: args.get("PartNumber", 1) > 1,
+    ),
+    Allowed(
+        "GetObject HeadObject",
+        "outcome",
+        "400*",
+        "200 | 500",
+        "a part that the object has not: what S3 answers is not said; moto gives the whole, or fails",
+        ERRORS,
+        when=lambda args: "PartNumber" in args,
+        given=lambda args, ours, peer: peer is None or _has_fewer_parts(args, ours, peer),
+    ),
+    Allowed(
+        "GetObject HeadObject",
+        "outcome",
+        "206 | 304 | 412*",
+        "200 | 500",
+        "a part of what came in parts is a range of it; moto gives it as the whole, or looks at conditions too late",
+        API + "API_GetObject.html#API_GetObject_RequestSyntax",
+        when=lambda args: "PartNumber" in args,
+        given=lambda _args, ours, _peer: ours is None or "-" in ours["ETag"],
     ),
     Allowed(
         "GetObject HeadObject",

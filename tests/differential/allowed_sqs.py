@@ -29,14 +29,18 @@ def _invalid_in_batch(args: dict[str, Any]) -> bool:
     return any(_invalid_message(entry) for entry in args["Entries"])
 
 
-def _refused_in_batch(args: dict[str, Any]) -> bool:
-    """Whether there is an entry in which something is wrong that moto sees, too."""
-    return _invalid_in_batch(args) or any(
-        entry.get("MessageAttributes") in BAD_ATTRIBUTES
-        or entry.get("DelaySeconds", 0) > 900
-        or len(entry["MessageBody"]) > 1000
-        for entry in args["Entries"]
+def _refused(message: dict[str, Any]) -> bool:
+    """Whether something is wrong with a message, whoever sees it."""
+    return (
+        _invalid_message(message)
+        or message.get("MessageAttributes") in BAD_ATTRIBUTES
+        or message.get("DelaySeconds", 0) > 900
+        or len(message["MessageBody"]) > 1000
     )
+
+
+def _refused_in_batch(args: dict[str, Any]) -> bool:
+    return any(_refused(entry) for entry in args["Entries"])
 
 
 def _invalid_ids(args: dict[str, Any]) -> bool:
@@ -99,6 +103,15 @@ QUEUES = [
         API + "API_SendMessage.html#API_SendMessage_RequestSyntax",
         when=_invalid_message,
         mend="messages",
+    ),
+    Allowed(
+        "SendMessage",
+        "outcome",
+        "400 AWS.SimpleQueueService.NonExistentQueue",
+        "400 InvalidParameterValue",
+        "both the queue and the message are wrong, and which is told is not said",
+        API + "API_SendMessage.html#API_SendMessage_Errors",
+        when=_refused,
     ),
     Allowed(
         "SendMessage",
