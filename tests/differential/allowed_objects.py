@@ -1,12 +1,9 @@
 """Objects: where moto and the local cloud differ, and why the local cloud is right."""
 
-import base64
-import functools
-import hashlib
 from typing import Any
 
 from compare import ABSENT, Allowed
-from s3_calls import BODIES, METADATA_TOO_LARGE, PART, TOO_LONG
+from s3_calls import METADATA_TOO_LARGE, TOO_LONG
 
 API = "https://docs.aws.amazon.com/AmazonS3/latest/API/"
 GUIDE = "https://docs.aws.amazon.com/AmazonS3/latest/userguide/"
@@ -20,24 +17,10 @@ WITH_KEY = (
 
 def wrong_digest(args: dict[str, Any]) -> bool:
     body = args["Body"]
-    return args.get("ContentMD5", body.content_md5) != body.content_md5 or args.get("ChecksumSHA256", body.sha256) != body.sha256
-
-
-@functools.cache
-def _checksums_of_parts() -> dict[str, str]:
-    """The checksum of the parts' checksums, by that of the whole, for what uploads here are made of."""
-    found = {}
-    for first in range(3):
-        for last in (*BODIES, PART):
-            parts = [bytes(body) for body in [PART] * first + [last]]
-            together = b"".join(hashlib.sha256(part).digest() for part in parts)
-            whole, of_parts = (base64.b64encode(hashlib.sha256(text).digest()) for text in (b"".join(parts), together))
-            found[whole.decode()] = of_parts.decode()
-    return found
-
-
-def _kept_of_parts(ours: str, peer: str) -> bool:
-    return _checksums_of_parts().get(ours) == peer
+    return (
+        args.get("ContentMD5", body.content_md5) != body.content_md5
+        or args.get("ChecksumSHA256", body.sha256) != body.sha256
+    )
 
 
 def _has_fewer_parts(args: dict[str, Any], _: Any, peer: Any) -> bool:
@@ -61,26 +44,6 @@ def _modified_but_matches(args: dict[str, Any]) -> bool:
 
 def _not_modified_but_differs(args: dict[str, Any]) -> bool:
     return "IfNoneMatch" in args and "IfModifiedSince" in args and args["IfModifiedSince"].year == 2099
-
-
-def _onto_itself(args: dict[str, Any]) -> bool:
-    return args["CopySource"].bucket == args["Bucket"] and args["CopySource"].key == args["Key"]
-
-
-def _refused_copy(args: dict[str, Any], _: Any, copied: Any) -> bool:
-    """Whether a condition of a copy fails, of a source with the ETag that moto copied. All are written in this century."""
-    etag = copied["CopyObjectResult"]["ETag"].strip('"')
-    wanted = args.get("CopySourceIfMatch", "*").strip('"')
-    unwanted = args.get("CopySourceIfNoneMatch", "").strip('"')
-    since, until = args.get("CopySourceIfModifiedSince"), args.get("CopySourceIfUnmodifiedSince")
-    # A condition on the ETag that is given comes before one on the date.
-    matches = wanted in ("*", etag)
-    if "CopySourceIfMatch" not in args and until is not None:
-        matches = until.year > 2026
-    none_matches = unwanted not in ("*", etag)
-    if "CopySourceIfNoneMatch" not in args and since is not None:
-        none_matches = since.year < 2026
-    return not (matches and none_matches)
 
 
 OBJECTS = [
@@ -119,15 +82,6 @@ OBJECTS = [
         API + "API_PutObject.html#API_PutObject_ResponseSyntax",
     ),
     Allowed(
-        "CopyObject",
-        "*ChecksumSHA256",
-        "*=",
-        "*=",
-        "a copy is one whole, whatever parts its source came in; moto keeps the checksum of the parts' checksums",
-        GUIDE + "checking-object-integrity-upload.html",
-        same=_kept_of_parts,
-    ),
-    Allowed(
         "PutObject",
         "outcome",
         "400 BadDigest",
@@ -157,15 +111,6 @@ OBJECTS = [
         ERRORS,
         when=lambda args: args["Key"] == TOO_LONG,
         mend="key",
-    ),
-    Allowed(
-        "CopyObject UploadPartCopy",
-        "outcome",
-        "400 InvalidArgument",
-        "404*",
-        "a source whose key is longer than keys may be: what S3 answers is not said",
-        ERRORS,
-        when=lambda args: args["CopySource"].key == TOO_LONG,
     ),
     Allowed(
         "PutObject CopyObject",
@@ -327,25 +272,5 @@ OBJECTS = [
         "the version of a bucket without versions is called null; moto wants none named",
         GUIDE + "versioning-workflows.html",
         when=lambda args: args.get("VersionId") == "null",
-    ),
-    # Copies.
-    Allowed(
-        "CopyObject",
-        "outcome",
-        "412 PreconditionFailed",
-        "200",
-        "moto looks at one only of a copy's four conditions",
-        API + "API_CopyObject.html#API_CopyObject_RequestSyntax",
-        given=_refused_copy,
-        mend="key",
-    ),
-    Allowed(
-        "CopyObject",
-        "outcome",
-        "400 InvalidRequest",
-        "404 * | 412 *",
-        "a copy onto itself of what is not there, or is not as wanted: both are wrong, and which is told is not said",
-        API + "API_CopyObject.html#API_CopyObject_Errors",
-        when=_onto_itself,
     ),
 ]

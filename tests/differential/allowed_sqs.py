@@ -155,10 +155,10 @@ QUEUES = [
         "SendMessageBatch",
         "outcome",
         "400 AWS.SimpleQueueService.BatchRequestTooLong",
-        "200",
-        "attributes count against the limit, too",
+        "200 | 400 InvalidParameterValue",
+        "attributes count against the limit, too; of two faults which is told is not said",
         API + "API_SendMessageBatch.html",
-        when=_invalid_in_batch,
+        when=_refused_in_batch,
         mend="messages",
     ),
     Allowed(
