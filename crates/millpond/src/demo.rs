@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::client::{Client, ResultBody};
 use crate::config::ApiConfig;
 use crate::local::{Local, LocalConfig, any_port};
+use crate::terminal;
 
 /// Arguments of `millpond demo`.
 #[derive(clap::Args)]
@@ -150,10 +151,9 @@ struct Stages {
 impl Demo {
     /// Runs everything; the table of results, and how many of them are wrong.
     async fn all(&self) -> anyhow::Result<(Table, usize)> {
-        let mut table = Table::new();
         let header =
             ["model", "way in", "answer", "", "accept", "upload", "queue", "model", "store", "notice", "total"];
-        table.load_style(comfy_table::presets::NOTHING).set_header(header);
+        let mut table = terminal::table(header);
         for column in 4..=10 {
             table.column_mut(column).context("the table has that column")?.set_cell_alignment(CellAlignment::Right);
         }

@@ -10,7 +10,6 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use bundle::manifest::Input;
-use comfy_table::Table;
 use infer::draft::{Choices, DraftError, Pixels, Task};
 use job::{ModelName, Version};
 use registry::{Published, Registry};
@@ -18,6 +17,7 @@ use serde_json::json;
 
 use crate::failure;
 use crate::place::S3Args;
+use crate::terminal;
 
 /// What can be done with models.
 #[derive(clap::Subcommand)]
@@ -147,8 +147,7 @@ impl RegistryArgs {
 
 async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     let registry = args.registry.open().await?;
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header(["model", "serves", "versions", "title"]);
+    let mut table = terminal::table(["model", "serves", "versions", "title"]);
     let mut all = Vec::new();
     for name in registry.names().await? {
         let versions: Vec<String> = registry.versions(&name).await?.iter().map(Version::to_string).collect();

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use anyhow::Context;
 use cloud::{GetOptions, StoreError};
 use cloud_aws::Aws;
-use comfy_table::Table;
 use job::layout;
 use ledger::Ledger;
 use serde_json::json;
@@ -16,6 +15,7 @@ use crate::config::ApiArgs;
 use crate::env;
 use crate::failure;
 use crate::service_place::PlaceArgs;
+use crate::terminal;
 
 /// How many records one listing brings.
 const PAGE: usize = 1000;
@@ -140,8 +140,7 @@ async fn read(ledger: &Ledger, key: &str) -> anyhow::Result<DeadRecord> {
 async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     let place = args.place.resolve()?;
     let ledger = place.ledger(&Aws::connect(&place.endpoint).await);
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header(["message", "given up", "job", "why"]);
+    let mut table = terminal::table(["message", "given up", "job", "why"]);
     let (mut after, mut count) = (None, 0);
     loop {
         let page = ledger.outbox.list(layout::DEAD, after.as_deref(), PAGE).await?;

@@ -1,4 +1,4 @@
-//! What people see of a job.
+//! What people see: tables, bars, jobs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +8,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use job::State;
 
 use crate::client::{Client, Job, ResultBody};
+
+/// An empty table in columns, without lines, as all commands print theirs.
+pub fn table<T: Into<comfy_table::Row>>(header: T) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header(header);
+    table
+}
 
 /// A bar that shows bytes on their way. Hidden where standard error is no terminal.
 pub fn upload_bar(filename: &str) -> ProgressBar {

@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::CellAlignment;
 use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::terminal;
 use peer::{Moto, Peer};
 
 /// Arguments of `millpond bench cloud`.
@@ -211,11 +212,10 @@ fn report(args: &Args, peers: &[Arc<Peer>], cells: Vec<Cell>, syncs: f64) -> any
         }
         return Ok(());
     }
-    let mut table = Table::new();
     let mut header = vec!["a second", "clients"];
     header.extend(peers.iter().map(|peer| peer.name));
     header.extend((peers.len() > 1).then_some("ratio"));
-    table.load_style(comfy_table::presets::NOTHING).set_header(header);
+    let mut table = terminal::table(header);
     for Cell { case, clients, rates } in cells {
         let medians: Vec<f64> = rates.into_iter().map(median).collect();
         let mut row = vec![case.title().to_owned(), clients.to_string()];

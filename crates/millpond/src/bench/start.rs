@@ -5,11 +5,12 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::CellAlignment;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use crate::failure;
+use crate::terminal;
 
 /// Arguments of `millpond bench start`.
 #[derive(clap::Args)]
@@ -79,8 +80,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header(["process start to first answer", "median", "ratio"]);
+    let mut table = terminal::table(["process start to first answer", "median", "ratio"]);
     table.add_row(["millpond", &format!("{:.1} ms", ms(ours)), "1"]);
     table.add_row(["Python, XGBoost, pandas", &format!("{:.1} ms", ms(python)), &format!("{ratio:.0}")]);
     for column in [1, 2] {
