@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use job::{Sha256, Tenant};
 use serde::{Deserialize, Serialize};
 
-use crate::KeyId;
+use crate::{ApiKey, KeyId};
 
 /// The one version of the document that there is.
 const VERSION: u32 = 1;
@@ -39,6 +39,13 @@ pub struct Entry {
     /// What it is for, in the words of whoever added it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+impl Entry {
+    /// What is kept of `key`, which may be used at any rate.
+    pub fn of(key: &ApiKey, tenant: Tenant, created_at: Timestamp) -> Self {
+        Self { id: key.id().clone(), sha256: key.digest(), tenant, rate: None, created_at, note: None }
+    }
 }
 
 /// Requests a second: above 0 and finite.

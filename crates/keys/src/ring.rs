@@ -149,14 +149,9 @@ mod tests {
     use crate::Rate;
 
     fn entry(key: &ApiKey, tenant: &str, rate: Option<f64>) -> Entry {
-        Entry {
-            id: key.id().clone(),
-            sha256: key.digest(),
-            tenant: tenant.parse().unwrap(),
-            rate: rate.map(|rate| Rate::try_from(rate).unwrap()),
-            created_at: "2026-11-27T09:00:00Z".parse().unwrap(),
-            note: None,
-        }
+        let rate = rate.map(|rate| Rate::try_from(rate).unwrap());
+        let created_at = "2026-11-27T09:00:00Z".parse().unwrap();
+        Entry { rate, ..Entry::of(key, tenant.parse().unwrap(), created_at) }
     }
 
     async fn add(store: &Store, entry: Entry) {

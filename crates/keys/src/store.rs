@@ -83,14 +83,11 @@ impl Store {
                     Err(error) => Err(KeysError::File(self.name(), error)),
                 }
             }
-            Place::Object(bucket, key) => {
-                let options = GetOptions { max_bytes: Some(MAX_BYTES), ..GetOptions::default() };
-                match bucket.get(key, options).await {
-                    Ok(object) => self.parse(&object.body),
-                    Err(StoreError::NotFound) => Err(KeysError::Missing(self.name())),
-                    Err(error) => Err(KeysError::Object(self.name(), error)),
-                }
-            }
+            Place::Object(bucket, key) => match bucket.get(key, bounded()).await {
+                Ok(object) => self.parse(&object.body),
+                Err(StoreError::NotFound) => Err(KeysError::Missing(self.name())),
+                Err(error) => Err(KeysError::Object(self.name(), error)),
+            },
         }
     }
 
@@ -126,8 +123,7 @@ impl Store {
             Place::Object(bucket, key) => {
                 let failed = |error| KeysError::Object(self.name(), error);
                 for _ in 0..TRIES {
-                    let options = GetOptions { max_bytes: Some(MAX_BYTES), ..GetOptions::default() };
-                    let (mut file, condition) = match bucket.get(key, options).await {
+                    let (mut file, condition) = match bucket.get(key, bounded()).await {
                         Ok(object) => (self.parse(&object.body)?, Condition::Matches(object.meta.etag)),
                         Err(StoreError::NotFound) => (KeyFile::default(), Condition::Absent),
                         Err(error) => return Err(failed(error)),
@@ -148,6 +144,10 @@ impl Store {
     fn parse(&self, bytes: &[u8]) -> Result<KeyFile, KeysError> {
         KeyFile::parse(bytes).map_err(|error| KeysError::Document(self.name(), error))
     }
+}
+
+fn bounded() -> GetOptions {
+    GetOptions { max_bytes: Some(MAX_BYTES), ..GetOptions::default() }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> std::io::Result<T> {

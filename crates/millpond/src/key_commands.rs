@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Clock, OsEntropy, SystemClock};
-use comfy_table::Table;
 use job::Tenant;
 use keys::{ApiKey, Entry, KeyId, KeysError, Place, Rate, Store};
 use serde_json::json;
@@ -12,6 +11,7 @@ use serde_json::json;
 use crate::env;
 use crate::failure;
 use crate::place::S3Args;
+use crate::terminal;
 
 /// `millpond keys ...`
 #[derive(clap::Subcommand)]
@@ -93,14 +93,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
 async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
     let store = args.place.open().await?;
     let key = ApiKey::generate(&OsEntropy);
-    let entry = Entry {
-        id: key.id().clone(),
-        sha256: key.digest(),
-        tenant: args.tenant,
-        rate: args.rate,
-        created_at: SystemClock.now(),
-        note: args.note,
-    };
+    let entry = Entry { rate: args.rate, note: args.note, ..Entry::of(&key, args.tenant, SystemClock.now()) };
     let shown = entry.clone();
     store.edit(move |file| file.keys.push(entry.clone())).await?;
     if args.json {
@@ -122,8 +115,7 @@ async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header(["id", "tenant", "a second", "created", "note"]);
+    let mut table = terminal::table(["id", "tenant", "a second", "created", "note"]);
     for Entry { id, tenant, rate, created_at, note, .. } in keys {
         let rate = rate.map_or_else(|| "any".to_owned(), |rate| rate.to_string());
         let created = created_at.strftime("%Y-%m-%d %H:%M").to_string();

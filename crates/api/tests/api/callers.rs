@@ -26,14 +26,9 @@ impl Holders {
 
     async fn add(&self, tenant: &str, rate: Option<f64>) -> ApiKey {
         let key = ApiKey::generate(&self.entropy);
-        let entry = Entry {
-            id: key.id().clone(),
-            sha256: key.digest(),
-            tenant: tenant.parse().unwrap(),
-            rate: rate.map(|rate| Rate::try_from(rate).unwrap()),
-            created_at: "2026-11-27T09:00:00Z".parse().unwrap(),
-            note: None,
-        };
+        let rate = rate.map(|rate| Rate::try_from(rate).unwrap());
+        let created_at = "2026-11-27T09:00:00Z".parse().unwrap();
+        let entry = Entry { rate, ..Entry::of(&key, tenant.parse().unwrap(), created_at) };
         self.store.edit(move |file| file.keys.push(entry.clone())).await.unwrap();
         key
     }

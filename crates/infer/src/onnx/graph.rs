@@ -472,7 +472,8 @@ fn check_strings(bytes: &[u8], numbers: &[u64]) -> Result<(), NetError> {
     Ok(())
 }
 
-fn value_name(bytes: &[u8]) -> Result<&str, Malformed> {
+/// The name of a `ValueInfoProto`.
+pub(super) fn value_name(bytes: &[u8]) -> Result<&str, Malformed> {
     let mut name = "";
     for field in Fields(bytes) {
         if let (1, value) = field? {

@@ -1,6 +1,7 @@
 //! The beginning of a graph as a file of its own, to find out what of it an engine computes while it loads it.
 
 use super::NetError;
+use super::graph::value_name;
 use super::proto::{Fields, Value, write_bytes, write_number};
 
 /// An initial value of more bytes becomes an input of the same shape: what follows from it is then not known, and the file stays small.
@@ -39,7 +40,7 @@ impl Parts<'_> {
         // Before version 4 of the format, initial values were listed as inputs, too.
         let mut names = std::collections::HashSet::new();
         for input in inputs {
-            if names.insert(name(&input)?.to_owned()) {
+            if names.insert(value_name(&input)?.to_owned()) {
                 write_bytes(&mut graph, 11, &input);
             }
         }
@@ -59,16 +60,6 @@ impl Parts<'_> {
         }
         Ok(model)
     }
-}
-
-fn name(value: &[u8]) -> Result<&str, NetError> {
-    let mut name = "";
-    for field in Fields(value) {
-        if let (1, text) = field? {
-            name = text.text()?;
-        }
-    }
-    Ok(name)
 }
 
 /// A `ValueInfoProto` of a `TensorProto`'s name, type and shape.

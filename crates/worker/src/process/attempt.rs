@@ -12,7 +12,7 @@ use job::state::REPEAT_AFTER_SECONDS;
 use job::{AttemptId, Input, Progress, Ticket};
 use tokio::time::{Instant, timeout};
 
-use super::beats::{beats, first_beat};
+use super::beats::{beats, write_beat};
 use super::record::Record;
 use super::store::Stored;
 use super::{Delivery, Processor, Stop, Verdict};
@@ -71,7 +71,7 @@ impl<'a> Ticketed<'a> {
         }
         let mut record = Record::new(&attempt, before);
         if attempt.may_be_repeated() && attempt.check_deadline().is_ok() {
-            first_beat(&attempt, &mut record).await;
+            write_beat(&attempt, &mut record).await;
         }
         let stored = attempt.beside_beats(&mut record).await;
         let stop = match stored {

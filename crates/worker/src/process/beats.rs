@@ -40,12 +40,8 @@ pub(super) async fn beats(attempt: &Attempt<'_>, record: &mut Record<'_>) -> Out
     unreachable!("an attempt does not last 136 years")
 }
 
-/// The sign that the attempt has begun, before it does anything.
-pub(super) async fn first_beat(attempt: &Attempt<'_>, record: &mut Record<'_>) {
-    write_beat(attempt, record).await;
-}
-
-async fn write_beat(attempt: &Attempt<'_>, record: &mut Record<'_>) {
+/// Writes a sign of work; one that cannot be written is left out.
+pub(super) async fn write_beat(attempt: &Attempt<'_>, record: &mut Record<'_>) {
     if let Err(fault) = within(BEAT_PATIENCE, record.beat(&attempt.control)).await {
         tracing::debug!(job = %attempt.ticket.job, "a beat was not written: {fault}");
     }
