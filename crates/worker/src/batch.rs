@@ -40,8 +40,14 @@ impl From<cloud::Message> for BatchMessage {
     }
 }
 
+/// The longest that a model may take in a batch which is to be answered within `timeout`, whatever the model's own limit: all of
+/// it but the time to write down what came of it, and a twentieth in which the ticket is read and the model loaded.
+pub fn longest_job(timeout: Duration) -> Duration {
+    timeout.saturating_sub(MARGIN + timeout / 20).max(Duration::from_secs(1))
+}
+
 /// What is wrong with these limits for batches of `batch` messages under a function timeout of `timeout`, in words: a job
-/// that cannot be finished is never begun, and one at the end of a batch is begun in another.
+/// that takes too long is stopped, and one at the end of a batch is begun in another.
 pub async fn limits_too_long(
     registry: &Registry,
     batch: u32,
@@ -60,12 +66,12 @@ pub async fn limits_too_long(
         let limit = Duration::from_secs(published.manifest.limits.max_seconds);
         let rounds = batch.div_ceil(u32::try_from(parallel.max(1)).unwrap_or(u32::MAX));
         let (limit_s, timeout_s) = (limit.as_secs(), timeout.as_secs());
-        // Something of the timeout is always gone when a job is looked at.
-        if limit + MARGIN >= timeout {
-            let margin_s = MARGIN.as_secs();
+        let longest = longest_job(timeout);
+        if limit > longest {
+            let longest_s = longest.as_secs();
             faults.push(format!(
-                "jobs of {name} are never begun: its limit of {limit_s} s and {margin_s} s to write down the answer do not \
-                 fit the function timeout of {timeout_s} s"
+                "jobs of {name} are stopped after {longest_s} s, although its limit is {limit_s} s: more does not fit the \
+                 function timeout of {timeout_s} s"
             ));
         } else if limit * rounds > timeout {
             faults.push(format!(
@@ -82,9 +88,12 @@ pub async fn limits_too_long(
 /// [`Processor::wedged`] is cancelled.
 pub async fn handle_batch(processor: &Processor, messages: &[BatchMessage], deadline: Instant) -> Vec<String> {
     let done = Mutex::new(BTreeSet::new());
+    let longest = longest_job(deadline.saturating_duration_since(Instant::now()));
     let run = async |at: usize| {
+        let message = &messages[at];
+        let delivery = Delivery { receive_count: message.receive_count, deadline: Some(deadline), longest };
         // A panic in our own code is one message's as well (J5).
-        let one = AssertUnwindSafe(one(processor, &messages[at], deadline)).catch_unwind().await;
+        let one = AssertUnwindSafe(one(processor, message, &delivery)).catch_unwind().await;
         if one.unwrap_or(false) {
             done.lock().unwrap_or_else(PoisonError::into_inner).insert(at);
         }
@@ -108,9 +117,8 @@ pub async fn handle_batch(processor: &Processor, messages: &[BatchMessage], dead
 }
 
 /// Runs one message; whether it may be acknowledged.
-async fn one(processor: &Processor, message: &BatchMessage, deadline: Instant) -> bool {
-    let delivery = Delivery { receive_count: message.receive_count, deadline: Some(deadline) };
-    let verdict: Verdict = handle(processor, &message.body, &delivery).await;
+async fn one(processor: &Processor, message: &BatchMessage, delivery: &Delivery) -> bool {
+    let verdict: Verdict = handle(processor, &message.body, delivery).await;
     let Some(delay) = verdict.comes_back_after(processor, message.receive_count) else { return true };
     if let Some(receipt) = &message.receipt {
         // Otherwise it comes back after the whole visibility timeout, which is long but harmless.

@@ -32,7 +32,7 @@ pub mod sweep;
 #[cfg(feature = "onnxruntime")]
 pub use infer::onnx::use_onnx_runtime;
 
-pub use batch::{BatchMessage, handle_batch, limits_too_long};
+pub use batch::{BatchMessage, handle_batch, limits_too_long, longest_job};
 pub use dead_letters::{DeadLetters, DeadRecord};
 pub use models::{InferModels, Models};
 pub use poll::{Worker, WorkerError};

@@ -30,6 +30,9 @@ const MAX_WAITING: usize = 10;
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>
 const MAX_HIDDEN: Duration = Duration::from_secs(12 * 60 * 60 - 60);
 
+/// How long a model may take: well within that, with time to write down what came of it.
+const LONGEST_JOB: Duration = Duration::from_secs(11 * 60 * 60);
+
 /// Why a worker ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -217,7 +220,7 @@ impl Shared {
         if self.drain.is_cancelled() {
             return None;
         }
-        let delivery = Delivery { receive_count: message.receive_count, deadline: None };
+        let delivery = Delivery { receive_count: message.receive_count, deadline: None, longest: LONGEST_JOB };
         Some(handle(&self.processor, &message.body, &delivery).await)
     }
 

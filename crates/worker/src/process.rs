@@ -65,6 +65,9 @@ pub struct Delivery {
     pub receive_count: u32,
     /// When whoever runs us stops doing so; nothing is begun that may not be finished by then.
     pub deadline: Option<Instant>,
+    /// The longest that a model may take here, whatever its own limit. What never fits its driver's time must be stopped: put
+    /// off, it would be put off for ever.
+    pub longest: Duration,
 }
 
 /// What is to become of a message.

@@ -8,15 +8,15 @@ use std::time::Duration;
 use infer::Control;
 use jiff::Timestamp;
 use job::id::ETag;
-use job::state::REPEAT_AFTER_SECONDS;
-use job::{AttemptId, Input, Progress, Ticket};
+use job::state::{Found, Next, REPEAT_AFTER_SECONDS, observe};
+use job::{AttemptId, Ending, Input, Problem, Progress, Ticket};
 use tokio::time::{Instant, timeout};
 
 use super::beats::{beats, write_beat};
 use super::record::Record;
 use super::store::Stored;
 use super::{Delivery, Processor, Stop, Verdict};
-use crate::patience;
+use crate::patience::{self, within};
 
 /// A job that has a record and no outcome yet.
 pub(super) struct Ticketed<'a> {
@@ -69,6 +69,9 @@ impl<'a> Ticketed<'a> {
         if let Some(error) = exhausted(&before, processor.settings.max_attempts) {
             return attempt.give_up(error).await;
         }
+        if let Some(error) = attempt.expired() {
+            return attempt.end(Ending::Expired { error }).await;
+        }
         let mut record = Record::new(&attempt, before);
         if attempt.may_be_repeated() && attempt.check_deadline().is_ok() {
             write_beat(&attempt, &mut record).await;
@@ -83,13 +86,14 @@ impl<'a> Ticketed<'a> {
         };
         match stop {
             Stop::Fault(fault) => attempt.fail(&mut record, fault).await,
+            Stop::Later if !record.is_written() => attempt.put_off().await,
             stop => processor.stopped(Some(attempt.ticket.job), delivery, stop).await,
         }
     }
 }
 
 /// The last error, if the attempts were used up but nobody got as far as to say so.
-fn exhausted(before: &Option<(Progress, ETag)>, max_attempts: u32) -> Option<job::Problem> {
+fn exhausted(before: &Option<(Progress, ETag)>, max_attempts: u32) -> Option<Problem> {
     before.as_ref().filter(|(progress, _)| progress.failures >= max_attempts)?.0.last_error.clone()
 }
 
@@ -115,11 +119,40 @@ impl<'a> Attempt<'a> {
     fn may_be_repeated(&self) -> bool {
         let is_old = self.started_at.as_second() - self.ticket.created_at.as_second() >= REPEAT_AFTER_SECONDS;
         // A job that has begun is not to wait for an upload that nobody has seen.
-        let has_input = match &self.ticket.input {
+        is_old && self.has_input()
+    }
+
+    /// Whether its input is known to be there.
+    fn has_input(&self) -> bool {
+        match &self.ticket.input {
             Input::Inline(_) | Input::Drop { .. } => true,
             Input::Upload { etag, .. } => etag.is_some() || self.message_etag.is_some(),
-        };
-        is_old && has_input
+        }
+    }
+
+    /// Why the job must not be begun any more.
+    fn expired(&self) -> Option<Problem> {
+        if self.begun_before || !self.has_input() {
+            return None;
+        }
+        let found = Found { input_at: Some(self.ticket.created_at), ..Found::default() };
+        match observe(&self.ticket, found, self.started_at).1 {
+            Next::Expire(error) => Some(error),
+            Next::Nothing | Next::SendAgain => None,
+        }
+    }
+
+    /// Leaves a job that nobody has begun to a message of its own, since this one's receives are counted: where slow jobs come
+    /// in batches, those at the end would be given up although nothing is wrong with them.
+    async fn put_off(&self) -> Verdict {
+        let sent = self.processor.ledger.enqueue(&self.ticket, self.message_etag.clone(), Duration::ZERO);
+        match within(patience::CALL, sent).await {
+            Ok(()) => Verdict::Done,
+            Err(fault) => {
+                fault.log(Some(self.ticket.job), Some(self.id));
+                Verdict::RetryAfter(self.processor.backoff(self.delivery.receive_count))
+            }
+        }
     }
 
     async fn steps(&self) -> Result<Stored<'_>, Stop> {
@@ -139,6 +172,6 @@ impl<'a> Attempt<'a> {
 
     /// The longest that the model may take.
     pub(super) fn limit(&self) -> Duration {
-        Duration::from_secs(self.ticket.limits.max_seconds)
+        Duration::from_secs(self.ticket.limits.max_seconds).min(self.delivery.longest)
     }
 }

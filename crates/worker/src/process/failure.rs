@@ -29,15 +29,21 @@ impl Attempt<'_> {
 
     /// Ends the job as failed.
     pub(super) async fn give_up(&self, error: Problem) -> Verdict {
+        self.end(Ending::Failed { error }).await
+    }
+
+    /// Ends the job without a result.
+    pub(super) async fn end(&self, ending: Ending) -> Verdict {
         let ledger = &self.processor.ledger;
         let outcome = Outcome {
             job: self.ticket.job,
             // Not this attempt's id: its commit of a success may have happened although no answer came.
             writer: ledger.entropy.attempt_id(),
             at: ledger.clock.now(),
-            started_at: Some(self.started_at),
+            // What has expired was never started.
+            started_at: (!matches!(ending, Ending::Expired { .. })).then_some(self.started_at),
             infer_ms: None,
-            ending: Ending::Failed { error },
+            ending,
         };
         match self.commit(outcome).await {
             Ok(committed) => committed.finish().await,

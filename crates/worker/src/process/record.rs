@@ -60,6 +60,11 @@ impl<'a> Record<'a> {
         self.write().await.map(|()| self.now.failures)
     }
 
+    /// Whether there is one, by this attempt or another.
+    pub(super) fn is_written(&self) -> bool {
+        self.last.is_some() || self.lost
+    }
+
     async fn write(&mut self) -> Result<(), LedgerError> {
         if self.lost {
             return Ok(());

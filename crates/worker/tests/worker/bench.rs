@@ -215,7 +215,7 @@ pub async fn put(store: &dyn ObjectStore, key: &str, body: &str) -> ETag {
 }
 
 pub fn first() -> Delivery {
-    Delivery { receive_count: 1, deadline: None }
+    Delivery { receive_count: 1, deadline: None, longest: Duration::MAX }
 }
 
 /// The error's code, or the state of what has none.
