@@ -17,6 +17,7 @@ mod problem;
 mod request;
 mod result;
 mod retry;
+mod room;
 mod serve;
 mod settings;
 mod submit;
@@ -37,6 +38,7 @@ use utoipa_axum::routes;
 pub use caller::Principal;
 use metrics::Metrics;
 use problem::Failure;
+use room::Room;
 pub use serve::serve;
 pub use settings::{Access, CorsOrigins, Settings};
 
@@ -47,6 +49,7 @@ pub struct Api {
     registry: Arc<Registry>,
     settings: Settings,
     metrics: Metrics,
+    room: Room,
     /// Ends long polls early, so that stopping does not wait for them.
     stopping: CancellationToken,
     /// The OpenAPI document, as JSON.
@@ -57,7 +60,8 @@ impl Api {
     /// An API over these jobs and these models.
     pub fn new(ledger: Ledger, registry: Arc<Registry>, settings: Settings) -> Self {
         let openapi = ROUTES.1.clone();
-        Self { ledger, registry, settings, metrics: Metrics::new(), stopping: CancellationToken::new(), openapi }
+        let room = Room::new(&settings);
+        Self { ledger, registry, settings, metrics: Metrics::new(), room, stopping: CancellationToken::new(), openapi }
     }
 
     /// Awaits a step against storage, queue or registry, but not for longer than the settings allow.

@@ -19,7 +19,7 @@ use crate::extract::{quote, unknown_model};
 use crate::problem::Failure;
 
 /// An inline input of the largest size, and everything around it.
-const MAX_BODY_BYTES: usize = MAX_INLINE_INPUT_BYTES + 64 * 1024;
+pub(crate) const MAX_BODY_BYTES: usize = MAX_INLINE_INPUT_BYTES + 64 * 1024;
 /// A body that is too large is read on up to here before it is refused: a client that is still sending when the
 /// connection closes often never sees the answer.
 const MAX_DRAINED_BYTES: usize = 16 * 1024 * 1024;
@@ -156,6 +156,21 @@ async fn collect(mut body: Body) -> Result<Bytes, Failure> {
         }
     }
     if length > MAX_BODY_BYTES { Err(use_upload()) } else { Ok(bytes.into()) }
+}
+
+/// Takes in a body that nobody reads, as much of it as is worth it, so that its sender comes to see the answer.
+pub(crate) async fn discard(mut body: Body) {
+    let drain = async {
+        let mut length = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            length += frame.data_ref().map_or(0, Bytes::len);
+            if length > MAX_DRAINED_BYTES {
+                break;
+            }
+        }
+    };
+    // What has not come by then does not matter.
+    let _ = tokio::time::timeout(BODY_TIMEOUT, drain).await;
 }
 
 fn use_upload() -> Failure {

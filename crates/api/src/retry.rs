@@ -13,6 +13,7 @@ use crate::accept::{Claim, answer};
 use crate::caller::Caller;
 use crate::extract::{JobPath, unknown_model};
 use crate::problem::Failure;
+use crate::request::MAX_BODY_BYTES;
 use crate::submit::{check_inline, check_params, check_size};
 use crate::view::Job;
 
@@ -43,6 +44,8 @@ pub(crate) async fn retry(
     JobPath(id): JobPath,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
+    // The old job's inline input is as large as a body.
+    let _room = api.room.bytes(MAX_BODY_BYTES)?;
     let old = api.ticket(&caller, id).await?;
     let claim = Claim::new(&api, &caller, &headers, &format!("POST /jobs/{id}/retry"), b"")?;
     if let Some(ticket) = claim.earlier(&api).await? {

@@ -33,6 +33,11 @@ pub struct Settings {
     pub result_url_lifetime: Duration,
     /// The longest that one step against the storage, the queue or the registry may take, its retries included.
     pub call_timeout: Duration,
+    /// How much the bodies of `POST`s under way may take together, in bytes; more are answered 429. At least one of the largest
+    /// is taken on. Beside its bytes, a body takes a small multiple of them while it is checked.
+    pub max_bodies_bytes: usize,
+    /// How many callers may wait for their jobs at once; any other is answered without waiting.
+    pub max_waits: usize,
     /// Which web pages may call.
     pub cors_origins: CorsOrigins,
 }
@@ -71,6 +76,8 @@ impl Default for Settings {
             max_prefer_wait: Duration::from_secs(25),
             result_url_lifetime: Duration::from_secs(60 * 60),
             call_timeout: Duration::from_secs(10),
+            max_bodies_bytes: 128 << 20,
+            max_waits: 1024,
             cors_origins: CorsOrigins::Any,
         }
     }

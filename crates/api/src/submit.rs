@@ -16,7 +16,7 @@ use crate::caller::Caller;
 use crate::extract::unknown_model;
 use crate::openapi::SubmitJob;
 use crate::problem::Failure;
-use crate::request::{Announced, Submission, SubmittedInput, check_content_type, read_body};
+use crate::request::{Announced, Submission, SubmittedInput, check_content_type, discard, read_body};
 use crate::view::Job;
 
 /// Submits a job.
@@ -59,6 +59,13 @@ pub(crate) async fn submit(
     body: Body,
 ) -> Result<Response, Failure> {
     check_content_type(&headers)?;
+    let _room = match api.room.body(&headers) {
+        Ok(room) => room,
+        Err(full) => {
+            discard(body).await;
+            return Err(full);
+        }
+    };
     let body = read_body(body).await?;
     let claim = Claim::new(&api, &caller, &headers, "POST /jobs", &body)?;
     let submission = Submission::parse(&body)?;

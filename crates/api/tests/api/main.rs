@@ -7,6 +7,7 @@ mod jobs;
 mod malformed;
 mod models;
 mod operations;
+mod overload;
 mod results;
 mod retry;
 mod submit;
