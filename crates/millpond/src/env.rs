@@ -17,27 +17,27 @@ pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 /// See [`XDG_CONFIG_HOME`].
 pub const HOME: &str = "HOME";
 
-/// `millpond worker`: the job queue's URL.
+/// `millpond api` and `worker`: the job queue's URL.
 pub const QUEUE_URL: &str = "MILLPOND_QUEUE_URL";
-/// `millpond worker`: the dead-letter queue's URL.
+/// `millpond api` and `worker`: the dead-letter queue's URL.
 pub const DEAD_LETTER_QUEUE_URL: &str = "MILLPOND_DEAD_LETTER_QUEUE_URL";
-/// `millpond worker`: the bucket that clients write to.
+/// `millpond api` and `worker`: the bucket that clients write to.
 pub const INBOX: &str = "MILLPOND_INBOX";
-/// `millpond worker`: the bucket that the service writes to.
+/// `millpond api` and `worker`: the bucket that the service writes to.
 pub const OUTBOX: &str = "MILLPOND_OUTBOX";
-/// `millpond worker`: a folder of models, or `s3://bucket/prefix`.
+/// `millpond api` and `worker`: a folder of models, or `s3://bucket/prefix`.
 pub const MODELS: &str = "MILLPOND_MODELS";
 /// `millpond up` and `worker`: how much memory loaded models may take, in bytes.
 pub const MODEL_CACHE_BYTES: &str = "MILLPOND_MODEL_CACHE_BYTES";
-/// `millpond up` and `keys`: where the API keys are.
+/// `millpond up`, `api` and `keys`: where the API keys are.
 pub const KEYS: &str = "MILLPOND_KEYS";
 /// `millpond up`: how badly messages are delivered on purpose.
 pub const CHAOS: &str = "MILLPOND_CHAOS";
-/// `millpond worker` and `models`: an S3 that is not Amazon's, under the SDK's own name for it.
+/// `millpond api`, `worker` and `models`: an S3 that is not Amazon's, under the SDK's own name for it.
 pub const S3_URL: &str = "AWS_ENDPOINT_URL_S3";
-/// `millpond worker`: an SQS that is not Amazon's.
+/// `millpond api` and `worker`: an SQS that is not Amazon's.
 pub const SQS_URL: &str = "AWS_ENDPOINT_URL_SQS";
-/// `millpond worker`: whose jobs dropped files are.
+/// `millpond api` and `worker`: whose jobs dropped files are.
 pub const TENANT: &str = "MILLPOND_TENANT";
 /// `millpond worker`: the queue's visibility timeout, in seconds.
 pub const VISIBILITY_TIMEOUT_SECONDS: &str = "MILLPOND_VISIBILITY_TIMEOUT_SECONDS";

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Clock, OsEntropy, SystemClock};
+use cloud_aws::Aws;
 use job::Tenant;
-use keys::{ApiKey, Entry, KeyId, KeysError, Place, Rate, Store};
+use keys::{ApiKey, Entry, KeyId, KeyRing, KeysError, Place, Rate, Store};
 use serde_json::json;
 
 use crate::env;
@@ -143,8 +144,17 @@ async fn revoke(args: RevokeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Access for holders of the keys at this place, in this S3 if it is an object.
+pub async fn access(place: Place, aws: &Aws) -> anyhow::Result<api::Access> {
+    let store = match place {
+        Place::File(path) => Store::file(path),
+        Place::Object { bucket, key } => Store::object(Arc::new(aws.bucket(bucket)), key),
+    };
+    Ok(api::Access::Keys(Arc::new(KeyRing::open(store).await.map_err(missing)?)))
+}
+
 /// Says how to make what is missing.
-pub fn missing(error: KeysError) -> anyhow::Error {
+fn missing(error: KeysError) -> anyhow::Error {
     match &error {
         KeysError::Missing(_) => {
             let hint = "`millpond keys add --tenant NAME --keys FILE` makes the first one";

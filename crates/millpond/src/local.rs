@@ -9,7 +9,6 @@ use anyhow::Context;
 use axum::http::HeaderValue;
 use cloud::{Entropy, OsEntropy, SystemClock};
 use cloud_aws::{Aws, Endpoint, StaticCredentials};
-use keys::{KeyRing, Store};
 use ledger::Ledger;
 use local_cloud::{AbsentKeys, Chaos, LocalCloud, Stack};
 use registry::{Place, Registry};
@@ -186,10 +185,7 @@ impl Local {
 
         let mut service = Service::new();
         let access = match config.keys {
-            Some(path) => {
-                let ring = KeyRing::open(Store::file(path)).await.map_err(key_commands::missing)?;
-                api::Access::Keys(Arc::new(ring))
-            }
+            Some(path) => key_commands::access(keys::Place::File(path), &aws).await?,
             None => api::Access::Anyone,
         };
         let cors_origins = api::CorsOrigins::Only(config.cors_origins);
@@ -204,6 +200,7 @@ impl Local {
             model_cache_bytes: config.model_cache_bytes,
             tenant,
             visibility: VISIBILITY,
+            replace_wedged: true,
             sweep_every: Some(SWEEP_PERIOD),
         })?;
         let local = Self { endpoints, ledger, registry, cloud, service };
@@ -300,7 +297,8 @@ fn start_error(error: local_cloud::StartError) -> anyhow::Error {
     anyhow::Error::new(error).context(failure::hint(format!("the local cloud did not start: {message}"), hint))
 }
 
-fn cannot_listen(address: SocketAddr, error: std::io::Error) -> anyhow::Error {
+/// Says what to do about an address that is taken.
+pub fn cannot_listen(address: SocketAddr, error: std::io::Error) -> anyhow::Error {
     let hint =
         failure::hint(format!("cannot listen on {address}"), "another program has that port; choose one with --listen");
     anyhow::Error::new(error).context(hint)

@@ -1,5 +1,6 @@
 //! `millpond`: the whole service on one machine, and the commands to use one anywhere.
 
+mod api_command;
 mod bench;
 mod client;
 mod config;
@@ -52,6 +53,8 @@ enum Command {
     Demo(demo::Args),
     /// Run the whole service on this machine: API, S3, SQS and workers
     Up(up::Args),
+    /// Serve the API alone, over any S3 and SQS, until stopped
+    Api(api_command::Args),
     /// Run jobs from an SQS queue, until stopped
     Worker(worker_command::Args),
     /// Submit a file as a job
@@ -103,6 +106,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(args) => demo::run(args).await,
         Command::Up(args) => up::run(args).await,
+        Command::Api(args) => api_command::run(args).await,
         Command::Worker(args) => worker_command::run(args).await,
         Command::Submit(args) => submit::run(args).await,
         Command::Status(args) => jobs::status(args).await,

@@ -11,7 +11,7 @@ use registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use worker::{DeadLetters, Processor, Sweep, Worker};
+use worker::{DeadLetters, Processor, Sweep, Worker, WorkerError};
 
 /// Parts that run until one of them fails or all are told to stop.
 pub struct Service {
@@ -35,6 +35,8 @@ pub struct Workers {
     pub tenant: Tenant,
     /// The queue's visibility timeout.
     pub visibility: Duration,
+    /// Whether other threads take over when a model does not stop, or this process ends.
+    pub replace_wedged: bool,
     /// How often lost messages are looked for, if this process does so.
     pub sweep_every: Option<Duration>,
 }
@@ -64,10 +66,23 @@ impl Service {
         };
         let Workers { ledger, registry, .. } = workers;
         if workers.workers > 0 {
-            let processor = Processor::new(ledger.clone(), registry.clone(), settings.clone());
-            let driver = Worker::new(Arc::new(processor.context("cannot start the workers")?));
+            let (ledger, registry, settings) = (ledger.clone(), registry.clone(), settings.clone());
+            let make = move || Processor::new(ledger.clone(), registry.clone(), settings.clone()).map(Arc::new);
+            let mut processor = make().context("cannot start the workers")?;
             let stop = self.stop.clone();
-            self.tasks.spawn(async move { driver.run(stop).await.context("the workers failed") });
+            self.tasks.spawn(async move {
+                loop {
+                    match Worker::new(processor).run(stop.clone()).await {
+                        // The thread that the model keeps is lost until this process ends. The API and the storage that share
+                        // it, and the next jobs, are worth more.
+                        Err(WorkerError::Wedged) if workers.replace_wedged && !stop.is_cancelled() => {
+                            tracing::error!("other threads take over from the model that does not stop");
+                            processor = make().context("cannot replace the workers")?;
+                        }
+                        ended => return ended.context("the workers failed"),
+                    }
+                }
+            });
         }
         if let Some(queue) = workers.dead_letters {
             let dead_letters = DeadLetters::new(ledger.clone(), registry, queue, settings.clone());

@@ -7,9 +7,11 @@ use anyhow::Context;
 use cloud::{OsEntropy, SystemClock};
 use cloud_aws::{Aws, Endpoint};
 use ledger::Ledger;
+use registry::{Place, Registry};
 
 use crate::env;
 use crate::local::Endpoints;
+use crate::place;
 
 /// The buckets and queues of a service, or those of a running `up`. Credentials and region come from where every AWS tool looks.
 #[derive(clap::Args)]
@@ -87,6 +89,14 @@ impl PlaceArgs {
 }
 
 impl ServicePlace {
+    /// The models of this name: a folder, or a bucket beside the jobs'.
+    pub fn registry(&self, aws: &Aws, models: &str) -> anyhow::Result<Registry> {
+        Ok(match place::parse(models)? {
+            Place::Directory(path) => Registry::directory(place::existing(&path)?),
+            Place::Bucket { bucket, prefix } => Registry::bucket(Arc::new(aws.bucket(bucket)), prefix),
+        })
+    }
+
     /// The jobs there.
     pub fn ledger(&self, aws: &Aws) -> Ledger {
         Ledger::new(

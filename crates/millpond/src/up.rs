@@ -75,16 +75,11 @@ impl From<AbsentKeys> for local_cloud::AbsentKeys {
 /// `millpond up`
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     crate::logging::start("info");
-    // Without keys, whoever can reach the port can use the models and read every job. (S3 and SQS verify signatures, but
-    // serve nobody if the API does not.)
+    // S3 and SQS verify signatures, but serve nobody if the API does not.
     for (flag, address) in
         [("--listen", args.listen), ("--s3-listen", args.s3_listen), ("--sqs-listen", args.sqs_listen)]
     {
-        if !address.ip().is_loopback() && args.keys.is_none() {
-            let hint = "make a key with `millpond keys add --tenant NAME --keys keys.json` and start with --keys keys.json, \
-                        or serve a loopback address such as 127.0.0.1";
-            return Err(failure::usage(format!("{flag} {address} is reachable from elsewhere"), hint).into());
-        }
+        refuse_strangers(flag, address, args.keys.is_some())?;
     }
     let shutdown = shutdown_signal()?;
     let local = Local::start(LocalConfig {
@@ -110,6 +105,16 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         })
         .await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses an address that others can reach if callers need no keys: they could use the models and read every job.
+pub fn refuse_strangers(flag: &str, address: SocketAddr, keys: bool) -> anyhow::Result<()> {
+    if address.ip().is_loopback() || keys {
+        return Ok(());
+    }
+    let hint = "make a key with `millpond keys add --tenant NAME --keys keys.json` and start with --keys keys.json, \
+                or serve a loopback address such as 127.0.0.1";
+    Err(failure::usage(format!("{flag} {address} is reachable from elsewhere"), hint).into())
 }
 
 /// One job for each processor.

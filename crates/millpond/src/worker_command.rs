@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use cloud_aws::Aws;
 use job::Tenant;
-use registry::Registry;
 
 use crate::env;
 use crate::failure;
@@ -62,10 +61,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     let aws = Aws::connect(&place.endpoint).await;
     let ledger = place.ledger(&aws);
-    let registry = Arc::new(match crate::place::parse(&models)? {
-        registry::Place::Directory(path) => Registry::directory(crate::place::existing(&path)?),
-        registry::Place::Bucket { bucket, prefix } => Registry::bucket(Arc::new(aws.bucket(bucket)), prefix),
-    });
+    let registry = Arc::new(place.registry(&aws, &models)?);
     let mut service = Service::new();
     service.start_workers(Workers {
         ledger,
@@ -75,6 +71,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         model_cache_bytes,
         tenant,
         visibility,
+        // Whoever started the process starts another, which alone is rid of the model.
+        replace_wedged: false,
         sweep_every,
     })?;
     tracing::info!(workers, "working; Ctrl-C lets running jobs finish and stops");
