@@ -106,6 +106,16 @@ pub enum Input {
     },
 }
 
+impl Input {
+    /// How large it is, in bytes; for an upload, how large it was announced to be.
+    pub fn size_bytes(&self) -> u64 {
+        match self {
+            Self::Inline(text) => text.get().len() as u64,
+            Self::Upload { size_bytes, .. } | Self::Drop { size_bytes, .. } => *size_bytes,
+        }
+    }
+}
+
 /// The limits that the job was accepted under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {

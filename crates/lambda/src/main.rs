@@ -96,8 +96,12 @@ fn settings() -> anyhow::Result<worker::Settings> {
     if let Some(seconds) = env::number(env::VISIBILITY_TIMEOUT_SECONDS)? {
         settings.visibility_timeout = std::time::Duration::from_secs(seconds);
     }
-    let third = env::number::<u64>(env::FUNCTION_MEMORY)?.map(|megabytes| (megabytes << 20) / 3);
+    let memory = env::number::<u64>(env::FUNCTION_MEMORY)?.map(|megabytes| megabytes << 20);
+    let third = memory.map(|bytes| bytes / 3);
     // Another third is for files on their way to become models, the last one for inputs, answers and what a run needs.
+    if let Some(bytes) = memory {
+        settings.input_memory_bytes = bytes / 8;
+    }
     if let Some(bytes) = env::number(env::MODEL_CACHE_BYTES)?.or(third) {
         settings.model_memory_bytes = bytes;
     }

@@ -166,7 +166,7 @@ impl ModelCache {
 }
 
 /// At least one, so that whatever is read takes its place.
-fn kib(bytes: u64) -> u32 {
+pub(crate) fn kib(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1)
 }
 

@@ -38,12 +38,12 @@ use std::time::Duration;
 use job::{JobId, Outcome, Ticket, Work};
 use ledger::Ledger;
 use registry::Registry;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::{Class, Fault};
-use crate::models::{InferModels, ModelCache, Models};
+use crate::models::{InferModels, ModelCache, Models, kib};
 use crate::patience::backoff;
 use crate::pool::{Pool, ThreadPool};
 use crate::settings::Settings;
@@ -55,6 +55,8 @@ pub struct Processor {
     cache: ModelCache,
     pool: Arc<dyn Pool>,
     places: Arc<Semaphore>,
+    /// In KiB, what is left for inputs.
+    input_room: Semaphore,
     wedged: CancellationToken,
 }
 
@@ -120,7 +122,8 @@ impl Processor {
     ) -> Self {
         let places = Arc::new(Semaphore::new(pool.threads().max(1)));
         let cache = ModelCache::new(registry, models, settings.model_memory_bytes);
-        Self { ledger, settings, cache, pool, places, wedged: CancellationToken::new() }
+        let input_room = Semaphore::new(kib(settings.input_memory_bytes) as usize);
+        Self { ledger, settings, cache, pool, places, input_room, wedged: CancellationToken::new() }
     }
 
     /// The job records that it works on.
@@ -174,6 +177,12 @@ impl Processor {
                 }
             }
         }
+    }
+
+    /// Waits for room for an input of so many bytes, or for all the room that there is.
+    async fn input_room(&self, bytes: u64) -> SemaphorePermit<'_> {
+        let share = kib(bytes).min(kib(self.settings.input_memory_bytes));
+        self.input_room.acquire_many(share).await.expect("it is never closed")
     }
 
     pub(crate) fn backoff(&self, nth: u32) -> Duration {

@@ -7,13 +7,16 @@ use job::Tenant;
 /// How a worker works. The defaults are the design's numbers, for a worker that long-polls.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How many messages are in hand at once. Their inputs are in memory, so this bounds memory as well.
+    /// How many messages are in hand at once.
     pub parallel: usize,
     /// How many models run at once: threads of the inference pool.
     pub threads: usize,
     /// How much memory loaded models may take before the least recently used are dropped, in bytes. Models in use are
     /// not dropped, and a larger one is loaded all the same.
     pub model_memory_bytes: u64,
+    /// How much the inputs in hand may take together, in bytes; a job whose input finds no room waits. A larger input is run all the
+    /// same, alone. What a model makes of its input comes on top.
+    pub input_memory_bytes: u64,
     /// How many failed attempts end a job.
     pub max_attempts: u32,
     /// Whose jobs dropped files are.
@@ -36,6 +39,7 @@ impl Default for Settings {
             parallel: cores,
             threads: cores,
             model_memory_bytes: 1 << 30,
+            input_memory_bytes: 256 << 20,
             max_attempts: 3,
             drop_tenant: "default".parse().expect("a valid tenant"),
             queue_deadline: DAY,

@@ -5,6 +5,7 @@ use cloud::{GetOptions, StoreError};
 use job::error::Code;
 use job::id::ETag;
 use job::{Input, Sha256};
+use tokio::sync::SemaphorePermit;
 
 use super::Stop;
 use super::attempt::Attempt;
@@ -16,12 +17,17 @@ use crate::patience::{self, answer};
 pub(super) struct Read<'a> {
     pub(super) pinned: Pinned<'a>,
     pub(super) input: Bytes,
+    /// What the input takes of the memory for inputs, until it has been run.
+    pub(super) room: SemaphorePermit<'a>,
 }
 
 impl<'a> Pinned<'a> {
     /// Reads the very version of the input that the job was made for, and checks what was announced of it.
     pub(super) async fn read(self) -> Result<Read<'a>, Stop> {
         let attempt = self.attempt;
+        // A larger one is refused before it is read.
+        let bytes = attempt.ticket.input.size_bytes().min(attempt.ticket.limits.max_input_bytes);
+        let room = attempt.processor.input_room(bytes).await;
         let input = match &attempt.ticket.input {
             Input::Inline(text) => Bytes::copy_from_slice(text.get().as_bytes()),
             Input::Upload { key, size_bytes, sha256, etag, .. } => {
@@ -38,7 +44,7 @@ impl<'a> Pinned<'a> {
         if input.is_empty() {
             return Err(Fault::refused(Code::EmptyInput, "the input has no bytes").into());
         }
-        Ok(Read { pinned: self, input })
+        Ok(Read { pinned: self, input, room })
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Ran<'a> {
 impl<'a> Read<'a> {
     /// Runs the model, within its limit.
     pub(super) async fn run(self) -> Result<Ran<'a>, Stop> {
-        let Self { pinned, input } = self;
+        let Self { pinned, input, room } = self;
         let (attempt, processor) = (pinned.attempt, pinned.attempt.processor);
         let (pool, places) = (&*processor.pool, &processor.places);
         let model = processor.cache.model(&pinned.pin, &pinned.published, pool, places).await?;
@@ -49,6 +49,7 @@ impl<'a> Read<'a> {
             }
         };
         attempt.in_model.store(false, Ordering::Relaxed);
+        drop(room);
         match answer {
             Ok(answer) => Ok(Ran { attempt, answer, infer_ms: started.elapsed().as_secs_f64() * 1000.0 }),
             Err(CallError::Run(error)) => Err(Fault::Run(error).into()),

@@ -258,3 +258,30 @@ async fn a_job_that_waited_too_long_for_its_place_is_not_begun() {
     assert_eq!(handle_batch(&bench.processor(), &batch, deadline).await.len(), 1);
     assert_eq!(bench.pool.runs(), 4);
 }
+
+#[tokio::test(start_paused = true)]
+async fn j6_inputs_in_hand_are_bounded_together() {
+    let mut bench = Bench::new().await;
+    bench.settings.input_memory_bytes = 2 << 10;
+    // Each takes a KiB and a second; four would run at once.
+    let input = format!(r#"{{"do":"sleep","ms":1000,"pad":{:?}}}"#, "x".repeat(900));
+    let mut jobs = Vec::new();
+    for number in 1..=8 {
+        jobs.push(bench.submit(number, &input).await);
+    }
+    let (running, began) = (bench.start(), Instant::now());
+    for job in jobs {
+        assert_eq!(code(&bench.ended(job).await), "succeeded");
+    }
+    assert_eq!(began.elapsed().as_secs(), 4, "two at a time");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_input_larger_than_all_room_is_run_alone() {
+    let mut bench = Bench::new().await;
+    bench.settings.input_memory_bytes = 0;
+    let job = bench.submit(1, &format!("{:?}", "x".repeat(900))).await;
+    assert_eq!(batches(&bench, Duration::from_secs(120)).await, 1);
+    assert_eq!(code(&bench.ended(job).await), "succeeded");
+}
