@@ -120,11 +120,14 @@ impl Service {
         }
     }
 
-    /// Kills one part or another at random moments, and starts it again, until it is told that all jobs are submitted.
+    /// Kills one part or another at random moments, and starts it again, all the while that jobs are submitted.
     async fn kill(&self, kills: usize, submitted: &AtomicUsize, jobs: usize) -> [usize; 4] {
         let (mut dice, mut killed) = (Dice(7), [0; 4]);
-        while killed.iter().sum::<usize>() < kills || submitted.load(Ordering::Relaxed) < jobs {
-            tokio::time::sleep(Duration::from_millis(100 + dice.roll(900))).await;
+        for kill in 0..kills {
+            while submitted.load(Ordering::Relaxed) * kills < jobs * kill {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(dice.roll(1000))).await;
             let which = dice.roll(4) as usize;
             self.parts.lock().unwrap()[which].kill();
             killed[which] += 1;

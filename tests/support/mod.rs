@@ -91,6 +91,13 @@ impl Up {
         std::fs::read_to_string(self.data.join("log")).unwrap_or_default()
     }
 
+    /// The most memory that it ever had resident, in bytes.
+    pub fn peak_resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+    }
+
     /// A URL of the API.
     pub fn api(&self, path: &str) -> String {
         format!("{}{path}", self.text("api"))
