@@ -21,6 +21,8 @@ pub(crate) const TENANT: &str = "MILLPOND_TENANT";
 /// Where the API keys are: a file, or `s3://bucket/keys.json`. If unset, callers need none; those whom IAM has verified are told
 /// apart in any case.
 pub(crate) const KEYS: &str = "MILLPOND_KEYS";
+/// Which web pages may call the API from a browser: origins with commas between them, or `*`; all if unset.
+pub(crate) const CORS_ORIGINS: &str = "MILLPOND_CORS_ORIGINS";
 /// How many messages of a batch run at once; the function's vCPUs if unset.
 pub(crate) const PARALLEL: &str = "MILLPOND_PARALLEL";
 /// How much memory loaded models may take, in bytes; a third of the function's if unset.

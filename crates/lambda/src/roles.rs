@@ -95,6 +95,12 @@ pub(crate) async fn api(base: Base) -> anyhow::Result<()> {
         };
         settings.access = api::Access::Keys(Arc::new(KeyRing::open(store).await?));
     }
+    if let Some(origins) = env::optional(env::CORS_ORIGINS).filter(|origins| origins != "*") {
+        let origins = origins.split(',').map(|origin| origin.trim().parse());
+        let origins: Result<Vec<_>, _> = origins.collect();
+        settings.cors_origins =
+            api::CorsOrigins::Only(origins.with_context(|| format!("{} has no origins", env::CORS_ORIGINS))?);
+    }
     let router = api::router(api::Api::new(base.ledger, base.registry, settings));
     let service = ServiceBuilder::new().map_request(principal::named).service(router);
     lambda_http::run(service).await.map_err(anyhow::Error::from_boxed)
