@@ -20,6 +20,7 @@ mod retry;
 mod serve;
 mod settings;
 mod submit;
+mod trace;
 mod view;
 mod wait;
 
@@ -58,6 +59,11 @@ impl Api {
     pub fn new(ledger: Ledger, registry: Arc<Registry>, settings: Settings) -> Self {
         let openapi = ROUTES.1.clone();
         Self { ledger, registry, settings, metrics: Metrics::new(), stopping: CancellationToken::new(), openapi }
+    }
+
+    /// Shows the metrics that `register` adds at `/metrics` too.
+    pub fn show_metrics(&mut self, register: impl FnOnce(&mut prometheus_client::registry::Registry)) {
+        self.metrics.also(register);
     }
 
     /// Awaits a step against storage, queue or registry, but not for longer than the settings allow.
