@@ -115,7 +115,7 @@ impl Scene {
             .args(args)
             .current_dir(self.dir.path())
             .env("MILLPOND_ENDPOINT", self.up.text("api"))
-            .env("MILLPOND_CONFIG", self.dir.path().join("none.toml"))
+            .env("MILLPOND_CONFIG", self.dir.path().join("config.toml"))
             .env("MILLPOND_API_KEY", &self.key)
             .env(TALKATIVE.0, TALKATIVE.1)
             .output()
@@ -222,15 +222,17 @@ fn commands(scene: &mut Scene) {
     let endpoints = scene.data().join("endpoints.json").display().to_string();
     std::fs::write(scene.dir.path().join("bad.json"), format!("[{PAYLOAD}")).unwrap();
     std::fs::write(scene.dir.path().join("good.json"), wines()).unwrap();
+    std::fs::write(scene.dir.path().join("config.toml"), "").unwrap();
     let submitted = scene.run(&["submit", "good.json", "--model", "wine-quality"]);
     let job = String::from_utf8(submitted.stdout).unwrap().trim().to_owned();
-    assert_eq!(job.len(), 26, "{job}");
+    assert_eq!(job.len(), 26, "{job}{}", String::from_utf8_lossy(&submitted.stderr));
     assert!(scene.run(&["wait", &job]).status.success());
     assert!(scene.run(&["status", &job]).status.success());
     assert!(!scene.run(&["cancel", &job]).status.success());
     assert!(scene.run(&["retry", &job]).status.success());
     assert!(!scene.run(&["submit", "bad.json", "--model", "wine-quality", "--wait"]).status.success());
-    assert!(scene.run(&["models", "list"]).status.success());
+    let models = root().join("models").display().to_string();
+    assert!(scene.run(&["models", "list", "--models", &models]).status.success());
     assert!(scene.run(&["keys", "list", "--keys", "keys.json"]).status.success());
     assert!(scene.run(&["sweep", "--endpoints", &endpoints]).status.success());
     assert!(scene.run(&["dead-letters", "list", "--endpoints", &endpoints]).status.success());

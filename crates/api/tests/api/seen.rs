@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Method, Request};
+use axum::http::Request;
 use job::{Ending, Work, envelope};
 use serde_json::Value;
 use tracing::subscriber::DefaultGuard;
@@ -156,8 +156,11 @@ async fn metrics_of_others_are_shown_beside_the_api_s() {
     api.show_metrics(|registry| registry.register("others", "Counted elsewhere", counter.clone()));
     counter.inc();
     let app: Router = api::router(api);
-    let request = Request::builder().method(Method::GET).uri("/metrics").body(Body::empty()).unwrap();
-    let answer = tower::ServiceExt::oneshot(app, request).await.unwrap();
-    let text = crate::support::Answer::read(answer).await.body;
+    let get = async |path: &str| {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        crate::support::Answer::read(tower::ServiceExt::oneshot(app.clone(), request).await.unwrap()).await.body
+    };
+    get("/healthz").await;
+    let text = get("/metrics").await;
     assert!(text.contains("millpond_others_total 1\n") && text.contains("millpond_http_requests"), "{text}");
 }

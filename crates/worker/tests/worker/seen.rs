@@ -213,8 +213,8 @@ async fn a_failure_is_one_line_that_says_whose_it_is() {
     // What has no ticket has no attempt, but a job and a trace.
     let trace = TraceParent::from_random([9; 24]);
     let job = job::JobId::from_random([9; 16]);
-    let verdict = processor.process(&Work::Run { job, etag: None, bucket: None, trace: Some(trace) }, &first());
-    assert_eq!(verdict.await, Verdict::Reject);
+    let work = Work::Run { job, etag: None, bucket: None, trace: Some(trace) };
+    assert_eq!(processor.process(&work, &first()).await, Verdict::Reject);
     let lines = log.take();
     let [line] = &lines[..] else { panic!("{lines:?}") };
     assert_eq!(line["span"]["job"], job.to_string());
