@@ -174,15 +174,20 @@ async fn jobs_that_fail_and_some_that_do_not(scene: &mut Scene) {
     }
     // By upload: what the API cannot see, the worker refuses.
     let rows = format!(r#"[{{"fixed acidity": "{PAYLOAD}"}}]"#);
+    let mut is_quoted = false;
     for (model, media_type, body) in [
         ("wine-quality", "application/json", rows.into_bytes()),
+        // A column that the model has not: its refusal quotes it.
+        ("wine-quality", "application/json", format!(r#"[{{"{PAYLOAD}": 1}}]"#).into_bytes()),
         ("wine-quality", "application/json", format!("[{{{PAYLOAD}").into_bytes()),
         ("line-art", "image/png", format!("\u{89}PNG {PAYLOAD}").into_bytes()),
         ("names", "application/json", format!(r#"{{"category":"{PAYLOAD}","start_letters":"R"}}"#).into_bytes()),
     ] {
         let ended = scene.upload(model, media_type, json!({}), body).await;
         assert_eq!(ended["state"], "failed", "{model}: {ended}");
+        is_quoted |= ended["error"]["detail"].as_str().is_some_and(|detail| detail.contains(PAYLOAD));
     }
+    assert!(is_quoted, "what the worker tells the sender has something of the input, which its log must not have");
     let answered = scene.upload("wine-quality", "application/json", json!({}), wines()).await;
     assert_eq!(answered["state"], "succeeded", "{answered}");
     let picture = std::fs::read_dir(root().join("samples/line-art")).unwrap();
