@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("keys", &["cloud", "job"]),
     ("api", &["bundle", "cloud", "job", "keys", "ledger", "registry"]),
     ("worker", &["bundle", "cloud", "infer", "job", "ledger", "registry"]),
+    ("telemetry", &["cloud", "job", "worker"]),
     // For developers. Over a cloud in memory, so neither Amazon's nor the local one.
     ("sim", &["api", "bundle", "cloud", "infer", "job", "ledger", "registry", "worker"]),
 ];

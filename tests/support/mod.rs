@@ -47,6 +47,11 @@ impl Up {
 
     /// Starts one with these models and further arguments.
     pub async fn start_with(data: &Path, models: &Path, args: &[&str]) -> Self {
+        Self::start_in(data, models, args, &[]).await
+    }
+
+    /// Starts one with these models, further arguments and environment variables.
+    pub async fn start_in(data: &Path, models: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
         // A crashed predecessor's addresses would be taken for this one's.
         let _ = std::fs::remove_file(data.join("endpoints.json"));
         std::fs::create_dir_all(data).expect("a data directory");
@@ -58,6 +63,7 @@ impl Up {
             .arg("--models")
             .arg(models)
             .args(args)
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)

@@ -7,7 +7,7 @@ use axum::response::Response;
 use cloud::PresignPut;
 use jiff::Timestamp;
 use job::documents::V1;
-use job::{Code, Input, JobId, Limits, Outcome, Sha256, State, Tenant, Ticket};
+use job::{Code, Input, JobId, Limits, Outcome, Sha256, State, Tenant, Ticket, TraceParent};
 use ledger::{Once, Sight};
 use registry::Published;
 use serde_json::value::RawValue;
@@ -25,6 +25,7 @@ pub(crate) struct Claim {
     tenant: Tenant,
     /// Of the request; only with a key.
     digest: Option<Sha256>,
+    trace: Option<TraceParent>,
 }
 
 impl Claim {
@@ -36,15 +37,18 @@ impl Claim {
         call: &str,
         body: &[u8],
     ) -> Result<Self, Failure> {
-        let tenant = caller.tenant.clone();
-        Ok(match IdempotencyKey::from_headers(headers)? {
+        let (tenant, trace) = (caller.tenant.clone(), caller.trace);
+        let claim = match IdempotencyKey::from_headers(headers)? {
             Some(IdempotencyKey(key)) => Self {
                 job: JobId::for_idempotency_key(&tenant, &key),
                 digest: Some(Sha256::of(&[call.as_bytes(), b"\n", body].concat())),
                 tenant,
+                trace,
             },
-            None => Self { job: api.ledger.entropy.job_id(), digest: None, tenant },
-        })
+            None => Self { job: api.ledger.entropy.job_id(), digest: None, tenant, trace },
+        };
+        tracing::Span::current().record("job", tracing::field::display(claim.job));
+        Ok(claim)
     }
 
     /// The job that an earlier request made under the same key. It is looked for before the request is judged, because
@@ -67,7 +71,9 @@ impl Claim {
     pub(crate) async fn accept(&self, api: &Api, ticket: Ticket) -> Result<(Ticket, bool), Failure> {
         match api.bounded(api.ledger.accept(&ticket)).await? {
             Once::Written => {
-                api.metrics.accepted(&ticket.model, input_kind(&ticket.input));
+                let input = input_kind(&ticket.input);
+                api.metrics.accepted(&ticket.model, input);
+                tracing::info!(model = ticket.model, input, "job accepted");
                 Ok((ticket, true))
             }
             Once::There(other) => Ok((self.check(api, other)?, false)),
@@ -115,6 +121,7 @@ impl Claim {
             retained_until: later(now, settings.retention),
             retry_of: None,
             request_digest: self.digest,
+            trace: self.trace,
         }
     }
 }

@@ -69,7 +69,7 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Health>, F
     get,
     path = "/metrics",
     tag = "operations",
-    responses((status = 200, description = "Requests, their durations, and accepted jobs.", body = String,
+    responses((status = 200, description = "Requests, jobs, and whatever else this process does.", body = String,
         content_type = "application/openmetrics-text")),
 )]
 pub(crate) async fn metrics(State(api): State<Arc<Api>>, _: Operator) -> Response {

@@ -87,6 +87,7 @@ pub(crate) async fn cancel(
     let ticket = api.ticket(&caller, id).await?;
     match api.bounded(api.ledger.end(id, Ending::Cancelled)).await? {
         Once::Written => {
+            api.metrics.cancelled(&ticket);
             let sight = Sight { state: Ending::Cancelled.state(), outcome: None, progress: None, uploaded: None };
             let (job, etag) = Job::signed(&api, &ticket, &sight, None).await?;
             Ok(job.respond(StatusCode::OK, &etag, api.ledger.clock.now()))
@@ -111,6 +112,7 @@ fn has_ended(ending: &Ending) -> &'static str {
 impl Api {
     /// The ticket of a job of the caller's; one failure for every reason why there is none (J7).
     pub(crate) async fn ticket(&self, caller: &Caller, job: JobId) -> Result<Ticket, Failure> {
+        tracing::Span::current().record("job", tracing::field::display(job));
         self.bounded(self.ledger.ticket(job))
             .await?
             .filter(|ticket| ticket.tenant == caller.tenant)

@@ -21,6 +21,7 @@ mod room;
 mod serve;
 mod settings;
 mod submit;
+mod trace;
 mod view;
 mod wait;
 
@@ -62,6 +63,11 @@ impl Api {
         let openapi = ROUTES.1.clone();
         let room = Room::new(&settings);
         Self { ledger, registry, settings, metrics: Metrics::new(), room, stopping: CancellationToken::new(), openapi }
+    }
+
+    /// Shows the metrics that `register` adds at `/metrics` too.
+    pub fn show_metrics(&mut self, register: impl FnOnce(&mut prometheus_client::registry::Registry)) {
+        self.metrics.also(register);
     }
 
     /// Awaits a step against storage, queue or registry, but not for longer than the settings allow.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
+use job::Ticket;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -19,6 +20,7 @@ pub(crate) struct Metrics {
     requests: Family<Request, Counter>,
     seconds: Family<Route, Histogram>,
     accepted: Family<Accepted, Counter>,
+    cancelled: Family<Cancelled, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,16 +42,23 @@ struct Accepted {
     input: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Cancelled {
+    model: String,
+}
+
 impl Metrics {
     pub(crate) fn new() -> Self {
         let requests = Family::<Request, Counter>::default();
         let seconds = Family::<Route, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
         let accepted = Family::<Accepted, Counter>::default();
+        let cancelled = Family::<Cancelled, Counter>::default();
         let mut registry = Registry::with_prefix("millpond");
         registry.register("http_requests", "Requests answered", requests.clone());
         registry.register("http_request_seconds", "How long requests took, long polls included", seconds.clone());
         registry.register("jobs_accepted", "Jobs accepted by this process", accepted.clone());
-        Self { registry, requests, seconds, accepted }
+        registry.register("jobs_cancelled", "Jobs cancelled by their callers", cancelled.clone());
+        Self { registry, requests, seconds, accepted, cancelled }
     }
 
     /// Counts one answer. `route` is the pattern that the request matched, never its path.
@@ -64,6 +73,18 @@ impl Metrics {
         self.accepted.get_or_create(&Accepted { model: model.to_owned(), input }).inc();
     }
 
+    /// Counts one job that its caller cancelled.
+    pub(crate) fn cancelled(&self, ticket: &Ticket) {
+        // Only of a model that there is has the ticket a version; the other names are whoever's who dropped the file.
+        let model = if ticket.version.is_some() { ticket.model.as_str() } else { "unknown" };
+        self.cancelled.get_or_create(&Cancelled { model: model.to_owned() }).inc();
+    }
+
+    /// Adds metrics that are counted elsewhere.
+    pub(crate) fn also(&mut self, register: impl FnOnce(&mut Registry)) {
+        register(&mut self.registry);
+    }
+
     /// All of them as OpenMetrics text.
     pub(crate) fn encode(&self) -> String {
         let mut text = String::new();
@@ -72,7 +93,8 @@ impl Metrics {
     }
 }
 
-fn known(method: &Method) -> &'static str {
+/// A method by its name, if HTTP knows it: others are whatever a client writes.
+pub(crate) fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

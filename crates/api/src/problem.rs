@@ -8,6 +8,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cloud::StoreError;
+use job::error::causes;
 use job::{Code, Problem};
 use ledger::LedgerError;
 use registry::RegistryError;
@@ -60,6 +61,8 @@ pub(crate) struct Failure {
     after: Option<Duration>,
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
+    /// Whether the log has it already.
+    is_logged: bool,
 }
 
 impl Failure {
@@ -88,27 +91,32 @@ impl Failure {
         Self { after: Some(wait), ..self }
     }
 
+    /// What only the log is told.
+    fn story(&self) -> String {
+        self.source.as_deref().map_or_else(String::new, |source| format!(": {source}{}", causes(source)))
+    }
+
     /// Puts it in the log, for failures that are handled otherwise than by answering them.
     pub(crate) fn log(&self, what: &str) {
-        tracing::warn!(code = %self.problem.code, cause = chain(self.source.as_deref()), "{what}");
+        tracing::warn!(code = %self.problem.code, "{what}{}", self.story());
     }
 }
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self { problem, after: None, source: None }
+        Self { problem, after: None, source: None, is_logged: false }
     }
 }
 
 impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
-        Self { problem: error.problem(), after: None, source: Some(error.into()) }
+        Self { problem: error.problem(), after: None, source: Some(error.into()), is_logged: false }
     }
 }
 
 impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Self {
-        Self { problem: error.problem(), after: None, source: Some(error.into()) }
+        Self { problem: error.problem(), after: None, source: Some(error.into()), is_logged: false }
     }
 }
 
@@ -121,9 +129,9 @@ impl From<StoreError> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let code = self.problem.code;
-        if code.status() >= 500 {
+        if code.status() >= 500 && !self.is_logged {
             // The boundary: nothing behind it has logged this failure.
-            tracing::error!(%code, cause = chain(self.source.as_deref()), "a request failed");
+            tracing::error!(%code, "a request failed{}", self.story());
         }
         let status = StatusCode::from_u16(code.status()).expect("the table holds statuses");
         let mut response = (status, Json(ProblemBody::from(&self.problem))).into_response();
@@ -141,21 +149,7 @@ impl IntoResponse for Failure {
     }
 }
 
-/// What a handler's panic becomes; the panic hook has already printed where it was.
-pub(crate) fn of_panic(panic: Box<dyn Any + Send>) -> Response {
-    let message = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(message, "a handler panicked");
-    Failure::new(Code::Internal, "the request could not be handled").into_response()
-}
-
-/// An error and its sources in one line.
-fn chain(error: Option<&(dyn Error + Send + Sync + 'static)>) -> Option<String> {
-    let mut line = error?.to_string();
-    let mut source = error?.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    Some(line)
+/// What a handler's panic becomes. The panic hook has written the line about it, without what may be a client's text in it.
+pub(crate) fn of_panic(_: Box<dyn Any + Send>) -> Response {
+    Failure { is_logged: true, ..Failure::new(Code::Internal, "the request could not be handled") }.into_response()
 }

@@ -42,6 +42,8 @@ use crate::view::Job;
             description = "1 to 255 printable ASCII characters. The same request under the same key finds the same job."),
         ("Prefer" = Option<String>, Header, example = "wait=10",
             description = "`wait=N`: answer with the finished job if it ends within N seconds, 25 at most."),
+        ("traceparent" = Option<String>, Header, example = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            description = "W3C trace context: the operator's log lines about the job have its trace id."),
     ),
     responses(
         (status = 200, description = "The job has ended already.", body = Job),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use job::id::{AttemptId, JobId};
+use job::trace::TraceParent;
 
 /// A source of random bytes.
 pub trait Entropy: Send + Sync + fmt::Debug {
@@ -22,6 +23,13 @@ pub trait Entropy: Send + Sync + fmt::Debug {
         let mut bytes = [0; 8];
         self.fill(&mut bytes);
         AttemptId::from_random(bytes)
+    }
+
+    /// The start of a trace.
+    fn trace(&self) -> TraceParent {
+        let mut bytes = [0; 24];
+        self.fill(&mut bytes);
+        TraceParent::from_random(bytes)
     }
 
     /// A number in `0.0..1.0`, for jitter.

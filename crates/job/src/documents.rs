@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::error::Problem;
+use crate::error::{Code, Problem};
 use crate::id::{AttemptId, ETag, JobId, Sha256, Tenant, Version};
 use crate::state::State;
+use crate::trace::{self, TraceParent};
 
 /// The document version that this code writes, and the only one it reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,6 +67,9 @@ pub struct Ticket {
     /// SHA-256 of the request, so that an `Idempotency-Key` cannot be reused for another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_digest: Option<Sha256>,
+    /// The trace of the request that made the job, for log lines.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::lenient")]
+    pub trace: Option<TraceParent>,
 }
 
 /// Where a job's input is. (Tagged from outside: serde cannot read a [`RawValue`] through the buffer of an inner tag.)
@@ -197,6 +201,14 @@ impl Ending {
             Self::Expired { .. } => State::Expired,
         }
     }
+
+    /// Why it has no result, if there is a reason.
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::Succeeded { .. } | Self::Cancelled => None,
+            Self::Failed { error } | Self::Expired { error } => Some(error.code),
+        }
+    }
 }
 
 /// An [`Outcome`] as JSON: flat, because clients may read it from S3 themselves.
@@ -274,7 +286,6 @@ pub const MAX_INLINE_INPUT_BYTES: usize = 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Code;
 
     fn outcome(ending: Ending) -> Outcome {
         Outcome {
@@ -304,6 +315,29 @@ mod tests {
         for text in text {
             let read: Outcome = serde_json::from_str(&text).unwrap();
             assert_eq!(serde_json::to_string_pretty(&read).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_trace_is_no_reason_to_refuse_a_ticket() {
+        let written = |trace: &str| {
+            let text = format!(
+                r#"{{"v":1,"job":"{}","tenant":"t","model":"m","version":null,"model_digest":null,"params":{{}},
+                    "input":{{"inline":1}},"limits":{{"max_input_bytes":1,"max_seconds":1}},
+                    "created_at":"2026-01-01T00:00:00Z","upload_deadline":null,"queue_deadline":"2026-01-01T00:00:00Z",
+                    "retained_until":"2026-01-01T00:00:00Z"{trace}}}"#,
+                JobId::from_random([1; 16])
+            );
+            serde_json::from_str::<Ticket>(&text).unwrap()
+        };
+        let example = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let ticket = written(&format!(r#","trace":"{example}""#));
+        assert_eq!(ticket.trace.unwrap().to_string(), example);
+        assert!(serde_json::to_string(&ticket).unwrap().contains(example));
+        for unknown in ["", r#","trace":null"#, r#","trace":"some other form""#, r#","trace":{"id":7}"#] {
+            let ticket = written(unknown);
+            assert!(ticket.trace.is_none(), "{unknown}");
+            assert!(!serde_json::to_string(&ticket).unwrap().contains("trace"));
         }
     }
 

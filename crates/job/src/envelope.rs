@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::documents::V1;
 use crate::id::{ETag, JobId};
 use crate::layout::InboxKey;
+use crate::trace::{self, TraceParent};
 
 /// Our own message: for inline jobs, retries, repeats and backfills. Its JSON is what lies on the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,9 @@ pub enum Order {
         /// The version of its upload that the sender saw, if it has one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         etag: Option<ETag>,
+        /// The job's trace, so that a failure to read its ticket can be told from those of others.
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::lenient")]
+        trace: Option<TraceParent>,
     },
     /// Make a job of a dropped file that has none, and run it.
     Dropped(ObjectVersion),
@@ -75,6 +79,8 @@ pub enum Work {
         etag: Option<ETag>,
         /// The bucket of that upload, where the message names one.
         bucket: Option<String>,
+        /// The job's trace, where the message has it.
+        trace: Option<TraceParent>,
     },
     /// Make a job of this dropped file, or find the one it has, and run it.
     Dropped(ObjectVersion),
@@ -145,7 +151,7 @@ pub fn decode(body: &str) -> Result<Vec<Work>, EnvelopeError> {
     let any: Any = parse(body)?;
     if any.millpond.is_some() {
         return Ok(vec![match parse::<Message>(body)?.order {
-            Order::Run { job, etag } => Work::Run { job, etag, bucket: None },
+            Order::Run { job, etag, trace } => Work::Run { job, etag, bucket: None, trace },
             Order::Dropped(object) => Work::Dropped(object),
         }]);
     }
@@ -195,7 +201,7 @@ fn work(detail: Detail, key: String) -> Result<Option<Work>, EnvelopeError> {
     let bucket = detail.bucket.name;
     let size_bytes = detail.object.size;
     match InboxKey::parse(&key) {
-        InboxKey::Upload { job } => Ok(Some(Work::Run { job, etag, bucket: Some(bucket) })),
+        InboxKey::Upload { job } => Ok(Some(Work::Run { job, etag, bucket: Some(bucket), trace: None })),
         InboxKey::Drop { .. } | InboxKey::DropWithoutModel => {
             Ok(Some(Work::Dropped(ObjectVersion { bucket, key, etag, size_bytes })))
         }
@@ -291,10 +297,11 @@ mod tests {
         }
 
         #[test]
-        fn our_messages_survive(bytes: [u8; 16], etag in proptest::option::of("[a-f0-9]{4}")) {
+        fn our_messages_survive(bytes: [u8; 16], etag in proptest::option::of("[a-f0-9]{4}"), traced: bool) {
             let (job, etag) = (JobId::from_random(bytes), etag.map(ETag::new));
-            let body = Message::new(Order::Run { job, etag: etag.clone() }).to_body();
-            prop_assert_eq!(decode(&body).unwrap(), vec![Work::Run { job, etag, bucket: None }]);
+            let trace = traced.then(|| TraceParent::from_random([7; 24]));
+            let body = Message::new(Order::Run { job, etag: etag.clone(), trace }).to_body();
+            prop_assert_eq!(decode(&body).unwrap(), vec![Work::Run { job, etag, bucket: None, trace }]);
         }
     }
 

@@ -131,6 +131,22 @@ impl Problem {
     }
 }
 
+/// What lies behind an error, for a log line, each cause after a colon. Where a document could not be read it says only where:
+/// the text of such an error quotes what it met, and that is whatever a client has sent.
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = String::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        match cause.downcast_ref::<serde_json::Error>() {
+            Some(json) => line.push_str(&format!("not readable at line {} column {}", json.line(), json.column())),
+            None => line.push_str(&cause.to_string()),
+        }
+        source = cause.source();
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +158,17 @@ mod tests {
             .map(|c| format!("{:<24} {} {:<5} {}", c.as_str(), c.status(), c.retryable(), c.title()))
             .collect();
         insta::assert_snapshot!(table.join("\n"));
+    }
+
+    #[test]
+    fn causes_do_not_quote_documents() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the ticket cannot be read")]
+        struct Outer(#[source] serde_json::Error);
+
+        let error = Outer(serde_json::from_str::<u8>("\"a client's text\"").unwrap_err());
+        assert!(error.0.to_string().contains("a client's text"));
+        assert_eq!(causes(&error), ": not readable at line 1 column 17");
     }
 
     #[test]

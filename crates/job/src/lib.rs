@@ -9,9 +9,11 @@ pub mod error;
 pub mod id;
 pub mod layout;
 pub mod state;
+pub mod trace;
 
 pub use documents::{Ending, Input, Limits, Outcome, Progress, StoredResult, Ticket};
 pub use envelope::{Message, Work};
 pub use error::{Code, Problem};
 pub use id::{AttemptId, ETag, JobId, ModelName, Sha256, Tenant, Version};
 pub use state::State;
+pub use trace::TraceParent;

@@ -166,6 +166,7 @@ mod tests {
             retained_until: at(100_000),
             retry_of: None,
             request_digest: None,
+            trace: None,
         }
     }
 

@@ -35,7 +35,7 @@ pub(crate) const VISIBILITY_TIMEOUT_SECONDS: &str = "MILLPOND_VISIBILITY_TIMEOUT
 pub(crate) const FUNCTION_TIMEOUT_SECONDS: &str = "MILLPOND_FUNCTION_TIMEOUT_SECONDS";
 /// The event source mapping's batch size, for the same; 10 if unset.
 pub(crate) const BATCH_SIZE: &str = "MILLPOND_BATCH_SIZE";
-/// What is logged, as `tracing_subscriber` filters have it; `info` if unset.
+/// What is logged of our own crates, as `tracing_subscriber` filters have it; `info` if unset.
 pub(crate) const LOG: &str = "MILLPOND_LOG";
 
 /// Where ONNX Runtime's shared library is, in a function built with the feature `onnxruntime`; nets run on rten if unset.
@@ -50,6 +50,9 @@ pub(crate) const SQS_URL: &str = "AWS_ENDPOINT_URL_SQS";
 /// The function's memory in MiB, set by Lambda.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 pub(crate) const FUNCTION_MEMORY: &str = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE";
+
+/// The function's name, set by Lambda.
+pub(crate) const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 
 /// A variable's value; unset and empty are the same.
 pub(crate) fn optional(name: &str) -> Option<String> {
@@ -68,9 +71,4 @@ pub(crate) fn number<N: FromStr>(name: &str) -> anyhow::Result<Option<N>> {
         Ok(number) => Ok(Some(number)),
         Err(_) => anyhow::bail!("{name} is {text:?}, which is no number that fits"),
     }
-}
-
-/// What is logged.
-pub(crate) fn log_filter() -> tracing_subscriber::EnvFilter {
-    tracing_subscriber::EnvFilter::new(optional(LOG).unwrap_or_else(|| "info".to_owned()))
 }

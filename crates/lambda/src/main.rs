@@ -17,18 +17,33 @@ use cloud::{OsEntropy, SystemClock};
 use cloud_aws::{Aws, Endpoint};
 use ledger::Ledger;
 use registry::{Place, Registry};
+use telemetry::Emf;
+use telemetry::logs::{self, Form};
+use tokio::time::Instant;
 
 /// What every role needs.
 struct Base {
     aws: Aws,
     ledger: Ledger,
     registry: Arc<Registry>,
+    emf: Arc<Emf>,
+    started: Instant,
+}
+
+impl Base {
+    /// All is made that events need.
+    fn report_ready(&self) {
+        self.emf.cold_start(self.started.elapsed());
+    }
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt().json().with_env_filter(env::log_filter()).with_ansi(false).without_time().init();
-    match run().await {
+    let started = Instant::now();
+    let filter = logs::filter(env::optional(env::LOG).as_deref(), "info");
+    // CloudWatch has each line's time.
+    logs::start(filter, Form::Json { time: false }, std::io::stdout);
+    match run(started).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -37,9 +52,9 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> anyhow::Result<()> {
+async fn run(started: Instant) -> anyhow::Result<()> {
     let role = env::required(env::ROLE)?;
-    let base = base().await?;
+    let base = base(started).await?;
     match role.as_str() {
         "worker" => roles::worker(base).await,
         "dead-letters" => roles::dead_letters(base).await,
@@ -49,7 +64,7 @@ async fn run() -> anyhow::Result<()> {
     }
 }
 
-async fn base() -> anyhow::Result<Base> {
+async fn base(started: Instant) -> anyhow::Result<Base> {
     // Read first: what is missing is then said before any client looks around for a region and credentials.
     let (inbox, outbox) = (env::required(env::INBOX)?, env::required(env::OUTBOX)?);
     let (queue, models) = (env::required(env::QUEUE_URL)?, env::required(env::MODELS)?);
@@ -70,7 +85,9 @@ async fn base() -> anyhow::Result<Base> {
         Arc::new(OsEntropy),
     );
     let registry = Arc::new(registry(&aws, &models)?);
-    Ok(Base { aws, ledger, registry })
+    let function = env::optional(env::FUNCTION_NAME).unwrap_or_else(|| "bootstrap".to_owned());
+    let emf = Arc::new(Emf::to_stdout(function, Arc::new(SystemClock)));
+    Ok(Base { aws, ledger, registry, emf, started })
 }
 
 /// `s3://bucket/prefix`, or a folder of the function's image.

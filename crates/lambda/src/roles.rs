@@ -26,7 +26,9 @@ pub(crate) async fn worker(base: Base) -> anyhow::Result<()> {
     }
     let settings = settings()?;
     warn_of_limits(&base, settings.parallel).await?;
-    let processor = Arc::new(Processor::new(base.ledger, base.registry, settings)?);
+    let processor = Processor::new(base.ledger.clone(), base.registry.clone(), settings)?;
+    let processor = Arc::new(processor.observed_by(base.emf.clone()));
+    base.report_ready();
     let handler = service_fn(async |event: LambdaEvent<QueueEvent>| {
         let messages = event.payload.messages();
         let failed = worker::handle_batch(&processor, &messages, deadline(event.context.deadline)).await;
@@ -51,7 +53,7 @@ async fn warn_of_limits(base: &Base, parallel: usize) -> anyhow::Result<()> {
     let batch = env::number(env::BATCH_SIZE)?.unwrap_or(10);
     match worker::limits_too_long(&base.registry, batch, parallel, Duration::from_secs(seconds)).await {
         Ok(faults) => faults.iter().for_each(|fault| tracing::warn!("{fault}")),
-        Err(error) => tracing::warn!("the models' limits were not checked: {error}"),
+        Err(error) => tracing::warn!("the models' limits were not checked: {}", error.reason()),
     }
     Ok(())
 }
@@ -59,7 +61,8 @@ async fn warn_of_limits(base: &Base, parallel: usize) -> anyhow::Result<()> {
 /// Ends the jobs whose messages were given up.
 pub(crate) async fn dead_letters(base: Base) -> anyhow::Result<()> {
     let queue = Arc::new(base.aws.queue(env::required(env::DEAD_LETTER_QUEUE_URL)?));
-    let handler = DeadLetters::new(base.ledger, base.registry, queue, settings()?);
+    base.report_ready();
+    let handler = DeadLetters::new(base.ledger, base.registry, queue, settings()?).observed_by(base.emf);
     let handler = service_fn(async |event: LambdaEvent<QueueEvent>| {
         let messages = event.payload.messages();
         let failed = handler.handle_batch(&messages, deadline(event.context.deadline)).await;
@@ -70,7 +73,8 @@ pub(crate) async fn dead_letters(base: Base) -> anyhow::Result<()> {
 
 /// Sweeps once an event, whatever it says: a schedule sends them.
 pub(crate) async fn sweep(base: Base) -> anyhow::Result<()> {
-    let sweep = Sweep::new(base.ledger, settings()?);
+    base.report_ready();
+    let sweep = Sweep::new(base.ledger, settings()?).observed_by(base.emf);
     let handler = service_fn(async |_: LambdaEvent<Value>| {
         let report = sweep.sweep_once().await;
         Ok::<_, Infallible>(json!({
@@ -101,6 +105,7 @@ pub(crate) async fn api(base: Base) -> anyhow::Result<()> {
         settings.cors_origins =
             api::CorsOrigins::Only(origins.with_context(|| format!("{} has no origins", env::CORS_ORIGINS))?);
     }
+    base.report_ready();
     let router = api::router(api::Api::new(base.ledger, base.registry, settings));
     let service = ServiceBuilder::new().map_request(principal::named).service(router);
     lambda_http::run(service).await.map_err(anyhow::Error::from_boxed)

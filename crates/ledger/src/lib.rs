@@ -11,7 +11,7 @@ use bytes::Bytes;
 use cloud::{Clock, Condition, Entropy, GetOptions, ObjectStore, PutOptions, Queue, QueueError, StoreError};
 use jiff::Timestamp;
 use job::envelope::Order;
-use job::error::Code;
+use job::error::{Code, causes};
 use job::id::{ETag, JobId};
 use job::state::{Found, Next, observe};
 use job::{Ending, Input, Message, Outcome, Problem, Progress, State, Ticket, layout};
@@ -186,7 +186,7 @@ impl Ledger {
 
     /// Sends the job's message.
     pub async fn enqueue(&self, ticket: &Ticket, etag: Option<ETag>, delay: Duration) -> Result<(), LedgerError> {
-        let body = Message::new(Order::Run { job: ticket.job, etag }).to_body();
+        let body = Message::new(Order::Run { job: ticket.job, etag, trace: ticket.trace }).to_body();
         self.queue.send(&body, Some(ticket.tenant.as_str()), delay).await?;
         Ok(())
     }
@@ -220,7 +220,7 @@ impl Ledger {
             Next::SendAgain => {
                 // The job's state is known all the same, and the next look tries again.
                 if let Err(error) = self.send_again(ticket, uploaded.clone()).await {
-                    tracing::warn!(%job, error = &error as &dyn std::error::Error, "a lost message could not be repeated");
+                    tracing::warn!(%job, code = %error.problem().code, "a lost message could not be repeated: {error}{}", causes(&error));
                 }
             }
             Next::Expire(error) => {

@@ -98,6 +98,7 @@ fn ticket(now: Timestamp, number: u8) -> Ticket {
         retained_until: now + 720.hours(),
         retry_of: None,
         request_digest: None,
+        trace: None,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::env;
 use crate::failure;
 use crate::key_commands;
 use crate::local;
+use crate::logging::LogArgs;
 use crate::service::Service;
 use crate::service_place::PlaceArgs;
 use crate::up::{refuse_strangers, shutdown_signal};
@@ -44,11 +45,13 @@ pub struct Args {
     /// A web page's origin that may call the API from a browser, as often as needed: http://localhost:3000
     #[arg(long = "cors-origin", value_name = "ORIGIN")]
     cors_origins: Vec<axum::http::HeaderValue>,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 /// `millpond api`
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    crate::logging::start("info");
+    args.log.start("info");
     let tenant: Tenant =
         args.tenant.parse().map_err(|error: job::id::InvalidId| failure::usage(error.to_string(), ""))?;
     refuse_strangers("--listen", args.listen, args.keys.is_some())?;

@@ -93,7 +93,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// `millpond demo`
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    crate::logging::start("warn");
+    crate::logging::start_brief();
     let data = tempfile::tempdir().context("cannot create a temporary directory")?;
     eprintln!("starting S3, SQS, API and workers on free ports of 127.0.0.1");
     let local = Local::start(LocalConfig {

@@ -9,8 +9,14 @@ pub const API_KEY: &str = "MILLPOND_API_KEY";
 /// The configuration file; `$XDG_CONFIG_HOME/millpond/config.toml` or `~/.config/millpond/config.toml` if unset.
 pub const CONFIG: &str = "MILLPOND_CONFIG";
 
-/// What is logged, as `tracing`'s filters have it: `info`, `debug`, `worker=debug,warn`.
+/// What is logged of our own crates, as `tracing`'s filters have it: `info`, `debug`, `worker=debug,warn`.
 pub const LOG: &str = "MILLPOND_LOG";
+
+/// `millpond up` and `worker`: how log lines are written, `json` or `text`.
+pub const LOG_FORMAT: &str = "MILLPOND_LOG_FORMAT";
+
+/// `millpond worker`: where metrics are served.
+pub const METRICS_LISTEN: &str = "MILLPOND_METRICS_LISTEN";
 
 /// The freedesktop variables that the configuration file's default place comes from.
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";

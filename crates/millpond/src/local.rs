@@ -13,6 +13,7 @@ use ledger::Ledger;
 use local_cloud::{AbsentKeys, Chaos, LocalCloud, Stack};
 use registry::{Place, Registry};
 use serde::{Deserialize, Serialize};
+use telemetry::Prometheus;
 use tokio::net::TcpListener;
 
 use crate::failure;
@@ -191,7 +192,10 @@ impl Local {
         let cors_origins = api::CorsOrigins::Only(config.cors_origins);
         let settings = api::Settings { access, cors_origins, ..api::Settings::default() };
         let tenant = settings.tenant.clone();
-        service.start_api(api::Api::new(ledger.clone(), registry.clone(), settings), listener);
+        let metrics = Prometheus::new();
+        let mut api = api::Api::new(ledger.clone(), registry.clone(), settings);
+        api.show_metrics(|registry| metrics.register(registry));
+        service.start_api(api, listener);
         service.start_workers(Workers {
             ledger: ledger.clone(),
             registry: registry.clone(),
@@ -202,6 +206,7 @@ impl Local {
             visibility: VISIBILITY,
             replace_wedged: true,
             sweep_every: Some(SWEEP_PERIOD),
+            metrics,
         })?;
         let local = Self { endpoints, ledger, registry, cloud, service };
         local.write_endpoints(&config.data.join("endpoints.json"))?;

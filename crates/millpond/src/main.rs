@@ -11,6 +11,7 @@ mod jobs;
 mod key_commands;
 mod local;
 mod logging;
+mod metrics_server;
 mod models;
 mod operate;
 mod place;

@@ -37,7 +37,7 @@ pub struct SweepArgs {
 
 /// `millpond sweep`
 pub async fn sweep(args: SweepArgs) -> anyhow::Result<ExitCode> {
-    crate::logging::start("warn");
+    crate::logging::start_brief();
     let drop_tenant = args.tenant.parse().map_err(|error: job::id::InvalidId| failure::usage(error.to_string(), ""))?;
     let place = args.place.resolve()?;
     let ledger = place.ledger(&Aws::connect(&place.endpoint).await);

@@ -8,10 +8,13 @@ use cloud::Queue;
 use job::Tenant;
 use ledger::Ledger;
 use registry::Registry;
+use telemetry::Prometheus;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use worker::{DeadLetters, Processor, Sweep, Worker, WorkerError};
+use worker::{DeadLetters, Observer, Processor, Sweep, Worker, WorkerError};
+
+use crate::metrics_server;
 
 /// Parts that run until one of them fails or all are told to stop.
 pub struct Service {
@@ -39,6 +42,8 @@ pub struct Workers {
     pub replace_wedged: bool,
     /// How often lost messages are looked for, if this process does so.
     pub sweep_every: Option<Duration>,
+    /// What counts them.
+    pub metrics: Prometheus,
 }
 
 impl Service {
@@ -53,6 +58,18 @@ impl Service {
         self.tasks.spawn(async move { api::serve(api, listener, stop).await.context("the API failed") });
     }
 
+    /// Serves a worker's metrics.
+    pub fn start_metrics(&mut self, metrics: Prometheus, listener: TcpListener) {
+        let (stop, router) = (self.stop.clone().cancelled_owned(), metrics_server::router(metrics));
+        self.tasks.spawn(async move {
+            tokio::select! {
+                served = axum::serve(listener, router) => served.context("the metrics failed"),
+                // A scraper's open connection is nothing to wait for.
+                () = stop => Ok(()),
+            }
+        });
+    }
+
     /// Runs jobs, handles dead letters, and looks for lost messages.
     pub fn start_workers(&mut self, workers: Workers) -> anyhow::Result<()> {
         let defaults = worker::Settings::default();
@@ -64,10 +81,15 @@ impl Service {
             model_memory_bytes: workers.model_cache_bytes.unwrap_or(defaults.model_memory_bytes),
             ..defaults
         };
-        let Workers { ledger, registry, .. } = workers;
+        let Workers { ledger, registry, metrics, .. } = workers;
+        let observer: Arc<dyn Observer> = Arc::new(metrics);
         if workers.workers > 0 {
             let (ledger, registry, settings) = (ledger.clone(), registry.clone(), settings.clone());
-            let make = move || Processor::new(ledger.clone(), registry.clone(), settings.clone()).map(Arc::new);
+            let observer = observer.clone();
+            let make = move || {
+                let processor = Processor::new(ledger.clone(), registry.clone(), settings.clone())?;
+                Ok::<_, std::io::Error>(Arc::new(processor.observed_by(observer.clone())))
+            };
             let mut processor = make().context("cannot start the workers")?;
             let stop = self.stop.clone();
             self.tasks.spawn(async move {
@@ -85,7 +107,8 @@ impl Service {
             });
         }
         if let Some(queue) = workers.dead_letters {
-            let dead_letters = DeadLetters::new(ledger.clone(), registry, queue, settings.clone());
+            let dead_letters =
+                DeadLetters::new(ledger.clone(), registry, queue, settings.clone()).observed_by(observer.clone());
             let stop = self.stop.clone();
             self.tasks.spawn(async move {
                 dead_letters.run(stop).await;
@@ -93,7 +116,7 @@ impl Service {
             });
         }
         if let Some(period) = workers.sweep_every {
-            let sweep = Sweep::new(ledger, settings);
+            let sweep = Sweep::new(ledger, settings).observed_by(observer);
             let stop = self.stop.clone();
             self.tasks.spawn(async move {
                 sweep.run(period, stop).await;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::env;
 use crate::failure;
 use crate::local::{Local, LocalConfig};
+use crate::logging::LogArgs;
 
 /// Arguments of `millpond up`.
 #[derive(clap::Args)]
@@ -52,6 +53,8 @@ pub struct Args {
     /// how a client takes it. The service itself, which needs that permission, does not stand it
     #[arg(long, value_enum, default_value = "404", value_name = "STATUS")]
     absent_keys: AbsentKeys,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 /// `--absent-keys`
@@ -74,7 +77,7 @@ impl From<AbsentKeys> for local_cloud::AbsentKeys {
 
 /// `millpond up`
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    crate::logging::start("info");
+    args.log.start("info");
     // S3 and SQS verify signatures, but serve nobody if the API does not.
     for (flag, address) in
         [("--listen", args.listen), ("--s3-listen", args.s3_listen), ("--sqs-listen", args.sqs_listen)]
@@ -147,14 +150,15 @@ pub fn shutdown_signal() -> anyhow::Result<impl Future<Output = ()>> {
     Ok(async move { receiver.await.unwrap_or_default() })
 }
 
+/// What to do now. It names the data directory, which its owner has chosen and needs to know, but shows no key: what is printed
+/// may be kept by whoever keeps logs.
 async fn welcome(local: &Local, data: &std::path::Path, keys: bool) -> String {
     let at = &local.endpoints;
     let example = local.example().await;
     let (model, input) = example.as_ref().map_or(("MODEL", "INPUT"), |(model, input)| (model.as_str(), input.as_str()));
     let body = format!(r#"{{"model":"{model}","input":{input}}}"#).replace('\'', r"'\''");
     format!(
-        "\
-Millpond is up; Ctrl-C stops it.
+        r#"Millpond is up; Ctrl-C stops it.
 
   API   {api}
   S3    {s3}   inbox {inbox}, outbox {outbox}
@@ -165,10 +169,11 @@ Try it:
   curl -s {api}/jobs{key} -H 'content-type: application/json' -H 'prefer: wait=10' -d '{body}'
 
 Drop a file with any S3 client:
-  export AWS_ACCESS_KEY_ID={access} AWS_SECRET_ACCESS_KEY={secret} AWS_REGION={region}
+  field() {{ sed -n 's/.*"'$1'": "\(.*\)".*/\1/p' '{data}/endpoints.json'; }}
+  export AWS_ACCESS_KEY_ID=$(field access_key) AWS_SECRET_ACCESS_KEY=$(field secret_key) AWS_REGION={region}
   aws --endpoint-url {s3} s3 cp FILE s3://{inbox}/drop/{model}/
   aws --endpoint-url {s3} s3 ls --recursive s3://{outbox}/mirror/{model}/
-",
+"#,
         api = at.api,
         key = if keys { r#" -H "authorization: Bearer $MILLPOND_API_KEY""# } else { "" },
         s3 = at.s3,
@@ -176,8 +181,6 @@ Drop a file with any S3 client:
         inbox = at.inbox,
         outbox = at.outbox,
         data = data.display(),
-        access = at.access_key,
-        secret = at.secret_key,
         region = at.region,
     )
 }

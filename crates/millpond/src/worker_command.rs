@@ -1,15 +1,19 @@
 //! `millpond worker`: a long-polling worker for any S3 and SQS, in a container or beside a running `up`.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cloud_aws::Aws;
 use job::Tenant;
+use telemetry::Prometheus;
 
 use crate::env;
 use crate::failure;
 use crate::local;
+use crate::logging::LogArgs;
+use crate::metrics_server;
 use crate::service::{Service, Workers};
 use crate::service_place::PlaceArgs;
 use crate::up::{default_workers, shutdown_signal};
@@ -43,11 +47,16 @@ pub struct Args {
     /// Look for lost messages this often, in seconds; 0 leaves that to another process
     #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
     sweep_every: u64,
+    /// Serve metrics at /metrics and liveness at /healthz: a port of 127.0.0.1, or an address and a port
+    #[arg(long, env = env::METRICS_LISTEN, value_name = "ADDRESS", value_parser = metrics_server::address)]
+    metrics_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 /// `millpond worker`
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    crate::logging::start("info");
+    args.log.start("info");
     let tenant: Tenant =
         args.tenant.parse().map_err(|error: job::id::InvalidId| failure::usage(error.to_string(), ""))?;
     let workers = args.workers.unwrap_or_else(default_workers);
@@ -62,7 +71,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let aws = Aws::connect(&place.endpoint).await;
     let ledger = place.ledger(&aws);
     let registry = Arc::new(place.registry(&aws, &models)?);
-    let mut service = Service::new();
+    let (metrics, mut service) = (Prometheus::new(), Service::new());
+    if let Some(address) = args.metrics_listen {
+        service.start_metrics(metrics.clone(), metrics_server::bind(address).await?);
+    }
     service.start_workers(Workers {
         ledger,
         registry,
@@ -74,6 +86,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         // Whoever started the process starts another, which alone is rid of the model.
         replace_wedged: false,
         sweep_every,
+        metrics,
     })?;
     tracing::info!(workers, "working; Ctrl-C lets running jobs finish and stops");
     service.run_until(shutdown).await?;

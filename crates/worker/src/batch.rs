@@ -8,6 +8,7 @@ use std::time::Duration;
 use cloud::ReceiptHandle;
 use futures::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
+use job::error::causes;
 use registry::{Registry, RegistryError};
 use tokio::time::{Instant, timeout_at};
 
@@ -91,7 +92,8 @@ pub async fn handle_batch(processor: &Processor, messages: &[BatchMessage], dead
     let longest = longest_job(deadline.saturating_duration_since(Instant::now()));
     let run = async |at: usize| {
         let message = &messages[at];
-        let delivery = Delivery { receive_count: message.receive_count, deadline: Some(deadline), longest };
+        let (receive_count, sent_at) = (message.receive_count, message.sent_at);
+        let delivery = Delivery { receive_count, sent_at, deadline: Some(deadline), longest };
         // A panic in our own code is one message's as well (J5).
         let one = AssertUnwindSafe(one(processor, message, &delivery)).catch_unwind().await;
         if one.unwrap_or(false) {
@@ -118,14 +120,16 @@ pub async fn handle_batch(processor: &Processor, messages: &[BatchMessage], dead
 
 /// Runs one message; whether it may be acknowledged.
 async fn one(processor: &Processor, message: &BatchMessage, delivery: &Delivery) -> bool {
-    let verdict: Verdict = handle(processor, &message.body, delivery).await;
+    let verdict: Verdict = handle(processor, &message.id, &message.body, delivery).await;
     let Some(delay) = verdict.comes_back_after(processor, message.receive_count) else { return true };
     if let Some(receipt) = &message.receipt {
         // Otherwise it comes back after the whole visibility timeout, which is long but harmless.
         match answer(QUEUE_CALL, processor.ledger().queue.change_visibility(receipt, delay)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(message = message.id, "the backoff was not set: {error}"),
-            Err(slow) => tracing::debug!(message = message.id, "the backoff was not set: {slow}"),
+            Ok(Err(error)) => {
+                tracing::debug!(message_id = message.id, "the backoff was not set: {error}{}", causes(&error))
+            }
+            Err(slow) => tracing::debug!(message_id = message.id, "the backoff was not set: {slow}"),
         }
     }
     false

@@ -4,23 +4,26 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloud::{PutOptions, Queue, ReceiptHandle, StoreError};
+use cloud::{PutOptions, Queue, QueueError, ReceiptHandle, StoreError};
 use futures::FutureExt;
 use jiff::Timestamp;
-use job::error::Code;
+use job::error::{Code, causes};
 use job::{Ending, JobId, Outcome, Problem, Ticket, Work, envelope, layout};
 use ledger::{Ledger, LedgerError, Once};
 use registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::batch::BatchMessage;
 use crate::fault::{Class, Fault};
 use crate::mirror;
+use crate::observer::{Ended, Event, Observer, model_of};
 use crate::patience::{self, QUEUE_CALL, answer, backoff, within};
 use crate::process::{Stop, dropped};
 use crate::settings::Settings;
+use crate::span;
 
 /// SQS's longest poll, and its largest receive.
 const LONG_POLL: Duration = Duration::from_secs(20);
@@ -35,6 +38,7 @@ pub struct DeadLetters {
     registry: Arc<Registry>,
     queue: Arc<dyn Queue>,
     settings: Settings,
+    observer: Arc<dyn Observer>,
 }
 
 /// What `dead/<message>.json` says: a message that was given up.
@@ -78,10 +82,24 @@ enum Fate {
     Lost(Box<Ticket>, Problem),
 }
 
+/// Why a call to the queue came to nothing, for a log line.
+fn why<T>(answer: &Result<Result<T, QueueError>, Fault>) -> String {
+    match answer {
+        Ok(Ok(_)) => String::new(),
+        Ok(Err(error)) => format!(": {error}{}", causes(error)),
+        Err(slow) => format!(": {slow}"),
+    }
+}
+
 impl DeadLetters {
     /// A handler of `queue`, which is the dead-letter queue. `settings` must be the workers'.
     pub fn new(ledger: Ledger, registry: Arc<Registry>, queue: Arc<dyn Queue>, settings: Settings) -> Self {
-        Self { ledger, registry, queue, settings }
+        Self { ledger, registry, queue, settings, observer: Arc::new(()) }
+    }
+
+    /// Tells `observer` what happens.
+    pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer, ..self }
     }
 
     /// Handles messages as they come, until `shutdown`.
@@ -110,9 +128,9 @@ impl DeadLetters {
                         }
                     }
                 }
-                error => {
+                failed => {
                     if failures == 0 {
-                        tracing::warn!(cause = ?error, "no dead letters can be received");
+                        tracing::warn!("no dead letters can be received{}", why(&failed));
                     }
                     failures += 1;
                 }
@@ -127,7 +145,7 @@ impl DeadLetters {
                 // Otherwise it comes back, and finds the outcome and its record.
                 let deleted = answer(QUEUE_CALL, self.queue.delete(receipt)).await;
                 if !matches!(deleted, Ok(Ok(()))) {
-                    tracing::warn!(message = message.id, cause = ?deleted, "a dead letter was not acknowledged");
+                    tracing::warn!(message_id = message.id, "a dead letter was not acknowledged{}", why(&deleted));
                 }
             }
             Settled::Later => self.hide(&message.receipt, self.settings.visibility_timeout).await,
@@ -138,7 +156,7 @@ impl DeadLetters {
         if let Some(receipt) = receipt {
             let hidden = answer(QUEUE_CALL, self.queue.change_visibility(receipt, time)).await;
             if !matches!(hidden, Ok(Ok(()))) {
-                tracing::debug!(cause = ?hidden, "a dead letter was not put off");
+                tracing::debug!("a dead letter was not put off{}", why(&hidden));
             }
         }
     }
@@ -157,10 +175,11 @@ impl DeadLetters {
 
     async fn handle(&self, message: &BatchMessage) -> Settled {
         // A panic in our own code is one message's as well (J5).
-        match AssertUnwindSafe(self.settle(message)).catch_unwind().await {
+        let span = span::of_message(&message.id, message.receive_count);
+        match AssertUnwindSafe(self.settle(message)).catch_unwind().instrument(span.clone()).await {
             Ok(Ok(settled)) => settled,
             Ok(Err(fault)) => {
-                fault.log(None, None);
+                span.in_scope(|| fault.log());
                 Settled::Later
             }
             Err(_) => Settled::Later,
@@ -180,11 +199,11 @@ impl DeadLetters {
         // One record a message; of several jobs that one message stood for, it names the first.
         let given_up = fates.iter().find_map(|fate| match fate {
             Fate::Over | Fate::Alive => None,
-            Fate::NoJob(reason) => Some((None, reason.clone())),
-            Fate::Lost(ticket, error) => Some((Some(ticket.job), error.to_string())),
+            Fate::NoJob(reason) => Some((None, reason.clone(), None)),
+            Fate::Lost(ticket, error) => Some((Some(ticket.job), error.to_string(), Some(error.code))),
         });
-        if let Some((job, reason)) = given_up {
-            self.record(message, job, reason).await?;
+        if let Some((job, reason, code)) = given_up {
+            self.record(message, job, reason, code).await?;
         }
         for fate in fates {
             if let Fate::Lost(ticket, error) = fate {
@@ -194,7 +213,13 @@ impl DeadLetters {
         Ok(Settled::Done)
     }
 
-    async fn record(&self, message: &BatchMessage, job: Option<JobId>, reason: String) -> Result<(), Fault> {
+    async fn record(
+        &self,
+        message: &BatchMessage,
+        job: Option<JobId>,
+        reason: String,
+        code: Option<Code>,
+    ) -> Result<(), Fault> {
         let record = DeadRecord {
             message_id: message.id.clone(),
             body: message.body.clone(),
@@ -209,8 +234,12 @@ impl DeadLetters {
         let put = self.ledger.outbox.put(&key, body.into(), PutOptions::json_once());
         match answer(patience::CALL, put).await? {
             Ok(_) => {
-                let job = job.map(tracing::field::display);
-                tracing::error!(message = message.id, job, "message given up: {}", record.reason);
+                // An alarm counts lines that say "message given up". A job's error may quote its input; its code does not.
+                match code {
+                    Some(code) => tracing::error!(%code, "message given up: {}", code.title()),
+                    None => tracing::error!("message given up: {}", record.reason),
+                }
+                self.observer.observe(&Event::GivenUp);
                 Ok(())
             }
             // There already: an earlier delivery of this dead letter got as far.
@@ -221,9 +250,15 @@ impl DeadLetters {
 
     /// Ends the job as failed, if nobody else has ended it by now.
     async fn end(&self, ticket: &Ticket, error: Problem) -> Result<(), Fault> {
+        let (model, code) = (model_of(ticket), Some(error.code));
         let ending = Ending::Failed { error };
+        let state = ending.state();
         let outcome = match within(patience::CALL, self.ledger.end(ticket.job, ending)).await? {
-            Once::Written => within(patience::CALL, self.ledger.outcome(ticket.job)).await?,
+            Once::Written => {
+                let ended = Ended { model, state, code, waited: None, ran: None, inferred: None };
+                self.observer.observe(&Event::Ended(ended));
+                within(patience::CALL, self.ledger.outcome(ticket.job)).await?
+            }
             Once::There(other) => Some(other),
         };
         match outcome {
@@ -235,6 +270,7 @@ impl DeadLetters {
     async fn fates(&self, works: &[Work]) -> Result<Vec<Fate>, Fault> {
         let mut fates = Vec::with_capacity(works.len());
         for work in works {
+            span::is_about_work(work);
             fates.push(self.fate(work).await?);
         }
         Ok(fates)
@@ -258,6 +294,7 @@ impl DeadLetters {
                 };
             }
         };
+        span::is_about(work, &ticket);
         let job = ticket.job;
         if !self.ledger.is_retained(&ticket) {
             return Ok(Fate::Over);
@@ -307,7 +344,7 @@ impl DeadLetters {
         match within(patience::TRANSFER, mirror::write(&self.ledger, ticket, outcome)).await {
             // The outcome stands, and a mirror that can't be written is no reason to keep the message.
             Err(fault) if fault.class() != Class::Transient => {
-                fault.log(Some(ticket.job), None);
+                fault.log();
                 Ok(())
             }
             other => other,

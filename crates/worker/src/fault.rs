@@ -5,8 +5,8 @@ use std::time::Duration;
 use bundle::InputError;
 use cloud::StoreError;
 use infer::{LoadError, RunError};
-use job::error::Code;
-use job::{AttemptId, JobId, Problem};
+use job::Problem;
+use job::error::{Code, causes};
 use ledger::LedgerError;
 use registry::RegistryError;
 
@@ -101,16 +101,29 @@ impl Fault {
         }
     }
 
-    /// Writes the one log line that has the whole story; clients see [`Fault::problem`] only.
-    pub(crate) fn log(&self, job: Option<JobId>, attempt: Option<AttemptId>) {
-        let mut causes = String::new();
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            causes = format!("{causes}: {error}");
-            source = error.source();
+    /// Writes the one log line that has the whole story; clients see [`Fault::problem`] only. Whose attempt it was, the span
+    /// says.
+    pub(crate) fn log(&self) {
+        tracing::warn!(code = %self.problem().code, class = ?self.class(), "{}", self.story());
+    }
+
+    /// What the log may know. What is wrong with an input is told by quoting it, and that is between the client and us.
+    fn story(&self) -> String {
+        match self {
+            Self::Refused(problem) => problem.title.clone(),
+            Self::Params(_) => self.to_string(),
+            Self::Run(RunError::Input(_)) => "the input does not fit the model".to_owned(),
+            Self::Ledger(_)
+            | Self::Store(_)
+            | Self::Registry(_)
+            | Self::Slow
+            | Self::Load(_)
+            | Self::LoadPanicked
+            | Self::Run(RunError::Cancelled | RunError::Failed(_))
+            | Self::Panicked
+            | Self::TimedOut(_)
+            | Self::Hung(_) => format!("{self}{}", causes(self)),
         }
-        let (job, attempt) = (job.map(tracing::field::display), attempt.map(tracing::field::display));
-        tracing::warn!(job, attempt, code = %self.problem().code, class = ?self.class(), "{self}{causes}");
     }
 }
 

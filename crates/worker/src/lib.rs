@@ -22,11 +22,13 @@ mod fault;
 mod message;
 mod mirror;
 pub mod models;
+pub mod observer;
 mod patience;
 pub mod poll;
 pub mod pool;
 pub mod process;
 mod settings;
+mod span;
 pub mod sweep;
 
 #[cfg(feature = "onnxruntime")]
@@ -35,6 +37,7 @@ pub use infer::onnx::use_onnx_runtime;
 pub use batch::{BatchMessage, handle_batch, limits_too_long, longest_job};
 pub use dead_letters::{DeadLetters, DeadRecord};
 pub use models::{InferModels, Models};
+pub use observer::{Ended, Event, Observer};
 pub use poll::{Worker, WorkerError};
 pub use pool::{InlinePool, Pool, ThreadPool};
 pub use process::{Delivery, Processor, Verdict};

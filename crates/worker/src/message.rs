@@ -4,14 +4,21 @@ use std::time::Duration;
 
 use job::envelope;
 
+use crate::observer::Event;
 use crate::process::{Delivery, Processor, Verdict};
 
 /// Does everything that a message asks for, in order. It is done when all of it is.
-pub(crate) async fn handle(processor: &Processor, body: &str, delivery: &Delivery) -> Verdict {
+pub(crate) async fn handle(processor: &Processor, id: &str, body: &str, delivery: &Delivery) -> Verdict {
+    let verdict = verdict(processor, id, body, delivery).await;
+    processor.observer.observe(&Event::Message(verdict));
+    verdict
+}
+
+async fn verdict(processor: &Processor, id: &str, body: &str, delivery: &Delivery) -> Verdict {
     let works = match envelope::decode(body) {
         Ok(works) => works,
         Err(error) => {
-            tracing::warn!(receive_count = delivery.receive_count, "a message names no job: {error}");
+            tracing::warn!(message_id = id, receive_count = delivery.receive_count, "a message names no job: {error}");
             return Verdict::Reject;
         }
     };

@@ -19,6 +19,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
 use crate::fault::Fault;
+use crate::observer::{Event, Observer};
 use crate::patience::{self, within};
 use crate::pool::{Load, LoadFault, Pool};
 
@@ -119,6 +120,7 @@ impl ModelCache {
         published: &Arc<Published>,
         pool: &dyn Pool,
         places: &Arc<Semaphore>,
+        observer: &dyn Observer,
     ) -> Result<Arc<dyn Model>, Fault> {
         let cell = {
             let mut entries = self.entries.lock().expect("no panic while it is held");
@@ -133,6 +135,7 @@ impl ModelCache {
             entry.model.clone()
         };
         let loading = || async {
+            let started = Instant::now();
             let size_bytes = within(patience::CALL, self.registry.size_bytes(published)).await?;
             let share = kib(size_bytes).min(kib(self.max_bytes));
             let _in_transit = self.in_transit.acquire_many(share).await.expect("it is never closed");
@@ -142,6 +145,7 @@ impl ModelCache {
             let load = pool.load(Load { models, manifest, files, place });
             let model = within(patience::TRANSFER, load).await?;
             tracing::info!(model = %pin.name, version = %pin.version, bytes = model.memory_bytes(), "model loaded");
+            observer.observe(&Event::Loaded { model: pin.name.as_str(), took: started.elapsed() });
             Ok::<_, Fault>(model)
         };
         let model = cell.get_or_try_init(loading).await?.clone();

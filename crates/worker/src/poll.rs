@@ -8,6 +8,7 @@ use std::time::Duration;
 use cloud::{Message, Queue, QueueError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use job::error::causes;
 use tokio::sync::Mutex;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
@@ -109,7 +110,7 @@ impl Worker {
                     Err(error) => {
                         // Once an outage: a worker that polls for days must not fill the log.
                         if failures == 0 {
-                            tracing::warn!(cause = ?error, "no messages can be received: {error}");
+                            tracing::warn!("no messages can be received: {error}{}", causes(&error));
                         }
                         failures += 1;
                     }
@@ -148,9 +149,9 @@ async fn kept(receiving: &mut Option<Receiving>) -> Result<Vec<Message>, QueueEr
 }
 
 fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        // Its message comes back after the visibility timeout.
-        tracing::error!("a message's task ended by itself: {error}");
+    if ended.is_err() {
+        // Its message comes back after the visibility timeout. What the panic said is not repeated: it may quote anything.
+        tracing::error!("a message's task ended by itself");
     }
 }
 
@@ -200,9 +201,9 @@ impl Shared {
             Ok(Ok(())) => {}
             // It comes back by itself, and finds what was done.
             Ok(Err(error)) => {
-                tracing::warn!(message = message.id.0, cause = ?error, "a message was not settled: {error}")
+                tracing::warn!(message_id = message.id.0, "a message was not settled: {error}{}", causes(&error))
             }
-            Err(slow) => tracing::warn!(message = message.id.0, "a message was not settled: {slow}"),
+            Err(slow) => tracing::warn!(message_id = message.id.0, "a message was not settled: {slow}"),
         }
     }
 
@@ -220,8 +221,9 @@ impl Shared {
         if self.drain.is_cancelled() {
             return None;
         }
-        let delivery = Delivery { receive_count: message.receive_count, deadline: None, longest: LONGEST_JOB };
-        Some(handle(&self.processor, &message.body, &delivery).await)
+        let (receive_count, sent_at) = (message.receive_count, Some(message.sent_at));
+        let delivery = Delivery { receive_count, sent_at, deadline: None, longest: LONGEST_JOB };
+        Some(handle(&self.processor, &message.id.0, &message.body, &delivery).await)
     }
 
     /// Prolongs the message's visibility timeout as long as SQS allows. Never ends.
@@ -241,8 +243,12 @@ impl Shared {
                 // Somebody else has it by now. The job goes on: whoever ends it first wins.
                 Ok(Err(QueueError::StaleReceipt)) => return pending().await,
                 // Soon again, so that several tries fit into what is left of the timeout.
-                failed => {
-                    tracing::debug!(message = message.id.0, cause = ?failed, "a heartbeat failed");
+                Ok(Err(error)) => {
+                    tracing::debug!(message_id = message.id.0, "a heartbeat failed: {error}{}", causes(&error));
+                    period / 4
+                }
+                Err(slow) => {
+                    tracing::debug!(message_id = message.id.0, "a heartbeat failed: {slow}");
                     period / 4
                 }
             };

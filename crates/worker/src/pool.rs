@@ -143,7 +143,10 @@ impl ThreadPool {
 
     fn submit<T: Send + 'static>(&self, task: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
         let (answer, answered) = oneshot::channel();
+        // So that lines from within, a panic's among them, say whose they are.
+        let span = tracing::Span::current();
         let task: Task = Box::new(move || {
+            let _in_span = span.enter();
             // Whoever asked may have gone; then nobody wants the answer.
             let _ = answer.send(task());
         });

@@ -35,23 +35,28 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use job::{JobId, Outcome, Ticket, Work};
+use jiff::Timestamp;
+use job::{Outcome, Ticket, Work};
 use ledger::Ledger;
 use registry::Registry;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::fault::{Class, Fault};
 use crate::models::{InferModels, ModelCache, Models, kib};
+use crate::observer::Observer;
 use crate::patience::backoff;
 use crate::pool::{Pool, ThreadPool};
 use crate::settings::Settings;
+use crate::span;
 
 /// Everything that one process needs to run jobs; its drivers share one.
 pub struct Processor {
     pub(crate) ledger: Ledger,
     pub(crate) settings: Settings,
+    pub(crate) observer: Arc<dyn Observer>,
     cache: ModelCache,
     pool: Arc<dyn Pool>,
     places: Arc<Semaphore>,
@@ -65,6 +70,8 @@ pub struct Processor {
 pub struct Delivery {
     /// How often it was received, this time included.
     pub receive_count: u32,
+    /// When the message was first sent, where that is known.
+    pub sent_at: Option<Timestamp>,
     /// When whoever runs us stops doing so; nothing is begun that may not be finished by then.
     pub deadline: Option<Instant>,
     /// The longest that a model may take here, whatever its own limit. What never fits its driver's time must be stopped: put
@@ -123,7 +130,13 @@ impl Processor {
         let places = Arc::new(Semaphore::new(pool.threads().max(1)));
         let cache = ModelCache::new(registry, models, settings.model_memory_bytes);
         let input_room = Semaphore::new(kib(settings.input_memory_bytes) as usize);
-        Self { ledger, settings, cache, pool, places, input_room, wedged: CancellationToken::new() }
+        let (observer, wedged) = (Arc::new(()), CancellationToken::new());
+        Self { ledger, settings, observer, cache, pool, places, input_room, wedged }
+    }
+
+    /// Tells `observer` what happens.
+    pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer, ..self }
     }
 
     /// The job records that it works on.
@@ -149,27 +162,29 @@ impl Processor {
             return Verdict::RetryAfter(Duration::ZERO);
         }
         let received = received::Received { processor: self, work, delivery };
-        match received.ticketed().await {
-            Ok(ticketed) => ticketed.attempt().await,
-            Err(stop) => self.stopped(job_of(work), delivery, stop).await,
-        }
+        let steps = async {
+            match received.ticketed().await {
+                Ok(ticketed) => ticketed.attempt().await,
+                Err(stop) => self.stopped(delivery, stop).await,
+            }
+        };
+        steps.instrument(span::of_work(work, delivery.receive_count)).await
     }
 
-    async fn stopped(&self, job: Option<JobId>, delivery: &Delivery, stop: Stop) -> Verdict {
-        let shown = job.map(tracing::field::display);
+    async fn stopped(&self, delivery: &Delivery, stop: Stop) -> Verdict {
         match stop {
             Stop::Done(reason) => {
-                tracing::info!(job = shown, "nothing to do: {reason}");
+                tracing::info!("nothing to do: {reason}");
                 Verdict::Done
             }
             Stop::Reject(reason) => {
-                tracing::warn!(job = shown, receive_count = delivery.receive_count, "not taken: {reason}");
+                tracing::warn!("not taken: {reason}");
                 Verdict::Reject
             }
             Stop::Later => Verdict::RetryAfter(Duration::ZERO),
             Stop::Ended(ticket, outcome) => self.finish(&ticket, &outcome, delivery).await,
             Stop::Fault(fault) => {
-                fault.log(job, None);
+                fault.log();
                 match fault.class() {
                     Class::Transient => Verdict::RetryAfter(self.backoff(delivery.receive_count)),
                     // Without a ticket there is no job that could fail.
@@ -198,12 +213,5 @@ impl Processor {
 impl fmt::Debug for Processor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Processor").field("settings", &self.settings).field("pool", &self.pool).finish_non_exhaustive()
-    }
-}
-
-fn job_of(work: &Work) -> Option<JobId> {
-    match work {
-        Work::Run { job, .. } => Some(*job),
-        Work::Dropped(_) => None,
     }
 }

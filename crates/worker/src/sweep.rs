@@ -1,6 +1,7 @@
 //! The sweep: finds what was lost. It goes through all jobs without an outcome, and through the dropped files without a
 //! ticket, and sends again, or commits as expired, what needs it (J2).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cloud::StoreError;
@@ -13,11 +14,14 @@ use job::{JobId, Message, State};
 use ledger::Ledger;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::fault::Fault;
 use crate::mirror;
+use crate::observer::{Ended, Event, Observer, model_of};
 use crate::patience::{self, answer, within};
 use crate::settings::Settings;
+use crate::span;
 
 /// S3's largest page; a page is what the sweep holds in memory.
 const PAGE: usize = 1000;
@@ -29,6 +33,7 @@ const PARALLEL: usize = 8;
 pub struct Sweep {
     ledger: Ledger,
     settings: Settings,
+    observer: Arc<dyn Observer>,
 }
 
 /// What one sweep found.
@@ -80,7 +85,12 @@ struct Listed {
 impl Sweep {
     /// A sweep over the ledger's buckets. `settings` must be the workers'.
     pub fn new(ledger: Ledger, settings: Settings) -> Self {
-        Self { ledger, settings }
+        Self { ledger, settings, observer: Arc::new(()) }
+    }
+
+    /// Tells `observer` what happens.
+    pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer, ..self }
     }
 
     /// Sweeps now and then every `period`, until `shutdown`.
@@ -101,7 +111,7 @@ impl Sweep {
         let mut report = SweepReport::default();
         for swept in [self.jobs(&mut report).await, self.dropped_files(&mut report).await] {
             if let Err(fault) = swept {
-                fault.log(None, None);
+                fault.log();
                 report.faults += 1;
             }
         }
@@ -110,6 +120,7 @@ impl Sweep {
         } else {
             tracing::info!(?report, "swept");
         }
+        self.observer.observe(&Event::Swept(report));
         report
     }
 
@@ -152,11 +163,15 @@ impl Sweep {
             let Some(ticket) = within(patience::CALL, self.ledger.ticket(job)).await? else {
                 return Ok(Found::Nothing);
             };
+            span::has_trace(&ticket);
             let sight = within(patience::CALL, self.ledger.look(&ticket)).await?;
             let now = self.ledger.clock.now();
             let silent = |beat| now.duration_since(beat).unsigned_abs() > self.silence();
             if sight.state == State::Expired {
                 if let Some(outcome) = &sight.outcome {
+                    let (model, state, code) = (model_of(&ticket), sight.state, outcome.ending.code());
+                    let ended = Ended { model, state, code, waited: None, ran: None, inferred: None };
+                    self.observer.observe(&Event::Ended(ended));
                     within(patience::TRANSFER, mirror::write(&self.ledger, &ticket, outcome)).await?;
                 }
                 return Ok(Found::Expired);
@@ -168,10 +183,13 @@ impl Sweep {
             }
             Ok(Found::Open)
         };
-        look.await.unwrap_or_else(|fault: Fault| {
-            fault.log(Some(job), None);
-            Found::Fault
-        })
+        let look = async {
+            look.await.unwrap_or_else(|fault: Fault| {
+                fault.log();
+                Found::Fault
+            })
+        };
+        look.instrument(span::of_job(job)).await
     }
 
     /// After which an attempt can't be alive, nor its message still be hidden.
@@ -204,22 +222,26 @@ impl Sweep {
         if !is_file || !is_due {
             return Found::Nothing;
         }
-        self.send_dropped(file).await.unwrap_or_else(|fault| {
-            fault.log(None, None);
-            Found::Fault
-        })
-    }
-
-    async fn send_dropped(&self, file: ListedObject) -> Result<Found, Fault> {
         let bucket = self.ledger.inbox.bucket();
         let job = JobId::for_dropped_file(bucket, &file.key, &file.etag, file.last_modified);
+        let send = async {
+            self.send_dropped(job, file).await.unwrap_or_else(|fault| {
+                fault.log();
+                Found::Fault
+            })
+        };
+        send.instrument(span::of_job(job)).await
+    }
+
+    async fn send_dropped(&self, job: JobId, file: ListedObject) -> Result<Found, Fault> {
         match answer(patience::CALL, self.ledger.outbox.head(&layout::ticket_key(job))).await? {
             Ok(_) => return Ok(Found::Nothing),
             Err(StoreError::NotFound) => {}
             Err(error) => return Err(error.into()),
         }
         let ListedObject { key, etag, size_bytes, .. } = file;
-        let version = ObjectVersion { bucket: bucket.to_owned(), key, etag: Some(etag), size_bytes: Some(size_bytes) };
+        let bucket = self.ledger.inbox.bucket().to_owned();
+        let version = ObjectVersion { bucket, key, etag: Some(etag), size_bytes: Some(size_bytes) };
         let body = Message::new(Order::Dropped(version)).to_body();
         let send = self.ledger.queue.send(&body, Some(self.settings.drop_tenant.as_str()), Duration::ZERO);
         within(patience::CALL, async { send.await.map_err(ledger::LedgerError::from) }).await?;

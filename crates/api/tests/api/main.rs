@@ -10,5 +10,6 @@ mod operations;
 mod overload;
 mod results;
 mod retry;
+mod seen;
 mod submit;
 mod support;

@@ -251,7 +251,17 @@ impl std::fmt::Display for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{}", self.status)?;
         // The same on every answer, and tested once.
-        let common = ["content-length", "vary", "access-control-allow-origin", "access-control-expose-headers"];
+        let common = [
+            "content-length",
+            "vary",
+            "access-control-allow-origin",
+            "access-control-expose-headers",
+            "cache-control",
+            "content-security-policy",
+            "referrer-policy",
+            "x-content-type-options",
+            "x-frame-options",
+        ];
         for (name, value) in self.headers.iter().filter(|(name, _)| !common.contains(&name.as_str())) {
             writeln!(f, "{name}: {value}")?;
         }

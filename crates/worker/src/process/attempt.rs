@@ -16,7 +16,9 @@ use super::beats::{beats, write_beat};
 use super::record::Record;
 use super::store::Stored;
 use super::{Delivery, Processor, Stop, Verdict};
+use crate::observer::UnderWay;
 use crate::patience::{self, within};
+use crate::span;
 
 /// A job that has a record and no outcome yet.
 pub(super) struct Ticketed<'a> {
@@ -39,6 +41,8 @@ pub(super) struct Attempt<'a> {
     pub(super) begun_before: bool,
     pub(super) id: AttemptId,
     pub(super) started_at: Timestamp,
+    pub(super) began: Instant,
+    _under_way: UnderWay,
     pub(super) control: Arc<Control>,
     /// Whether the model is running, and so may have to be waited for.
     pub(super) in_model: AtomicBool,
@@ -55,6 +59,7 @@ impl<'a> Ticketed<'a> {
     /// Makes one attempt.
     pub(super) async fn attempt(self) -> Verdict {
         let Self { processor, delivery, ticket, message_etag, before } = self;
+        let under_way = UnderWay::begin(&processor.observer, &ticket);
         let attempt = Attempt {
             processor,
             delivery,
@@ -63,9 +68,12 @@ impl<'a> Ticketed<'a> {
             begun_before: before.is_some(),
             id: processor.ledger.entropy.attempt_id(),
             started_at: processor.ledger.clock.now(),
+            began: Instant::now(),
+            _under_way: under_way,
             control: Arc::default(),
             in_model: AtomicBool::new(false),
         };
+        span::is_attempt(attempt.id);
         if let Some(error) = exhausted(&before, processor.settings.max_attempts) {
             return attempt.give_up(error).await;
         }
@@ -87,7 +95,7 @@ impl<'a> Ticketed<'a> {
         match stop {
             Stop::Fault(fault) => attempt.fail(&mut record, fault).await,
             Stop::Later if !record.is_written() => attempt.put_off().await,
-            stop => processor.stopped(Some(attempt.ticket.job), delivery, stop).await,
+            stop => processor.stopped(delivery, stop).await,
         }
     }
 }
@@ -149,7 +157,7 @@ impl<'a> Attempt<'a> {
         match within(patience::CALL, sent).await {
             Ok(()) => Verdict::Done,
             Err(fault) => {
-                fault.log(Some(self.ticket.job), Some(self.id));
+                fault.log();
                 Verdict::RetryAfter(self.processor.backoff(self.delivery.receive_count))
             }
         }
@@ -168,6 +176,20 @@ impl<'a> Attempt<'a> {
             Some(deadline) if Instant::now() + self.limit() + patience::MARGIN > deadline => Err(Stop::Later),
             _ => Ok(()),
         }
+    }
+
+    /// How long the job's input had been there when its first attempt began.
+    pub(super) fn waited(&self) -> Option<Duration> {
+        let ticket = &self.ticket;
+        let arrived = match &ticket.input {
+            Input::Inline(_) | Input::Upload { etag: Some(_), .. } => Some(ticket.created_at),
+            Input::Drop { .. } if ticket.retry_of.is_some() => Some(ticket.created_at),
+            // The message is the storage's word that the input is complete.
+            Input::Upload { etag: None, .. } | Input::Drop { .. } => self.delivery.sent_at,
+        };
+        let waited = self.started_at.duration_since(arrived.filter(|_| !self.begun_before)?);
+        // Two machines' clocks may differ by more than the wait.
+        Some(Duration::try_from(waited).unwrap_or_default())
     }
 
     /// The longest that the model may take.

@@ -34,7 +34,7 @@ pub(super) async fn beats(attempt: &Attempt<'_>, record: &mut Record<'_>) -> Out
         match outcome {
             Ok(Some(outcome)) => return outcome,
             Ok(None) => {}
-            Err(fault) => tracing::debug!(job = %attempt.ticket.job, "a beat did not see the outcome: {fault}"),
+            Err(fault) => tracing::debug!("a beat did not see the outcome: {fault}"),
         }
     }
     unreachable!("an attempt does not last 136 years")
@@ -43,7 +43,7 @@ pub(super) async fn beats(attempt: &Attempt<'_>, record: &mut Record<'_>) -> Out
 /// Writes a sign of work; one that cannot be written is left out.
 pub(super) async fn write_beat(attempt: &Attempt<'_>, record: &mut Record<'_>) {
     if let Err(fault) = within(BEAT_PATIENCE, record.beat(&attempt.control)).await {
-        tracing::debug!(job = %attempt.ticket.job, "a beat was not written: {fault}");
+        tracing::debug!("a beat was not written: {fault}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! From a stored result to the job's outcome, and what follows from an outcome.
 
+use std::time::Duration;
+
 use job::{Ending, Outcome, Ticket};
 use ledger::Once;
 
@@ -8,6 +10,7 @@ use super::store::Stored;
 use super::{Delivery, Processor, Verdict};
 use crate::fault::{Class, Fault};
 use crate::mirror;
+use crate::observer::{Ended, Event, model_of};
 use crate::patience::{self, within};
 
 /// A job that has its outcome.
@@ -37,12 +40,27 @@ impl<'a> Attempt<'a> {
     pub(super) async fn commit(&'a self, outcome: Outcome) -> Result<Committed<'a>, Fault> {
         match within(patience::CALL, self.processor.ledger.commit(&outcome)).await? {
             Once::Written => {
-                let (job, model, state) = (outcome.job, &self.ticket.model, outcome.ending.state());
-                tracing::info!(%job, %model, attempt = %self.id, %state, infer_ms = outcome.infer_ms, "job ended");
+                self.report(&outcome);
                 Ok(Committed { attempt: self, outcome })
             }
             Once::There(outcome) => Ok(Committed { attempt: self, outcome }),
         }
+    }
+}
+
+impl Attempt<'_> {
+    fn report(&self, outcome: &Outcome) {
+        let (model, state, code) = (model_of(&self.ticket), outcome.ending.state(), outcome.ending.code());
+        let shown = code.map(tracing::field::display);
+        tracing::info!(model, %state, code = shown, infer_ms = outcome.infer_ms, "job ended");
+        self.processor.observer.observe(&Event::Ended(Ended {
+            model,
+            state,
+            code,
+            waited: self.waited(),
+            ran: Some(self.began.elapsed()),
+            inferred: outcome.infer_ms.map(|ms| Duration::from_secs_f64(ms / 1000.0)),
+        }));
     }
 }
 
@@ -60,7 +78,7 @@ impl Processor {
         let Err(fault) = within(patience::TRANSFER, mirror::write(&self.ledger, ticket, outcome)).await else {
             return Verdict::Done;
         };
-        fault.log(Some(ticket.job), None);
+        fault.log();
         match fault.class() {
             Class::Transient => Verdict::RetryAfter(self.backoff(delivery.receive_count)),
             // The outcome stands; a mirror that can't be written must not bring the message back for ever.

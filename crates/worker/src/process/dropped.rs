@@ -90,6 +90,8 @@ pub(crate) async fn ticket(
         retained_until: after(settings.retention),
         retry_of: None,
         request_digest: None,
+        // Whoever dropped it has no way to say of which trace it is a part.
+        trace: Some(ledger.entropy.trace()),
     };
     match within(patience::CALL, ledger.accept(&ticket)).await? {
         Once::Written => Ok(ticket),

@@ -6,25 +6,34 @@ use super::Verdict;
 use super::attempt::Attempt;
 use super::record::Record;
 use crate::fault::{Class, Fault};
+use crate::observer::{Event, model_of};
 use crate::patience::{self, within};
 
 impl Attempt<'_> {
     /// Ends the job for what won't get better; counts the attempt for what may.
     pub(super) async fn fail(&self, record: &mut Record<'_>, fault: Fault) -> Verdict {
-        let job = self.ticket.job;
-        fault.log(Some(job), Some(self.id));
+        fault.log();
         match fault.class() {
             Class::Permanent => self.give_up(fault.problem()).await,
             Class::Unreadable => Verdict::Reject,
             Class::Transient => match within(patience::CALL, record.fail(fault.problem())).await {
                 Ok(failures) if failures >= self.processor.settings.max_attempts => self.give_up(fault.problem()).await,
-                Ok(failures) => Verdict::RetryAfter(self.processor.backoff(failures)),
+                Ok(failures) => {
+                    self.tried_again(&fault);
+                    Verdict::RetryAfter(self.processor.backoff(failures))
+                }
                 Err(unrecorded) => {
-                    unrecorded.log(Some(job), Some(self.id));
+                    unrecorded.log();
+                    self.tried_again(&fault);
                     Verdict::RetryAfter(self.processor.backoff(self.delivery.receive_count))
                 }
             },
         }
+    }
+
+    fn tried_again(&self, fault: &Fault) {
+        let (model, code) = (model_of(&self.ticket), fault.problem().code);
+        self.processor.observer.observe(&Event::Failed { model, code });
     }
 
     /// Ends the job as failed.
@@ -48,7 +57,7 @@ impl Attempt<'_> {
         match self.commit(outcome).await {
             Ok(committed) => committed.finish().await,
             Err(fault) => {
-                fault.log(Some(self.ticket.job), Some(self.id));
+                fault.log();
                 Verdict::RetryAfter(self.processor.backoff(self.delivery.receive_count))
             }
         }

@@ -6,6 +6,7 @@ use job::id::ETag;
 use super::attempt::Ticketed;
 use super::{Delivery, Processor, Stop, dropped};
 use crate::patience::{self, within};
+use crate::span;
 
 /// What a message asks for.
 pub(super) struct Received<'a> {
@@ -20,7 +21,7 @@ impl<'a> Received<'a> {
         let Self { processor, work, delivery } = self;
         let ledger = &processor.ledger;
         let (ticket, message_etag): (_, Option<ETag>) = match work {
-            Work::Run { job, etag, bucket } => {
+            Work::Run { job, etag, bucket, trace: _ } => {
                 if bucket.as_deref().is_some_and(|bucket| bucket != ledger.inbox.bucket()) {
                     return Err(Stop::Reject("the event is of another bucket"));
                 }
@@ -32,6 +33,7 @@ impl<'a> Received<'a> {
                 (ticket, None)
             }
         };
+        span::is_about(work, &ticket);
         if !ledger.is_retained(&ticket) {
             return Err(Stop::Done("the job's retention is over"));
         }

@@ -25,7 +25,7 @@ impl<'a> Read<'a> {
         let Self { pinned, input, room } = self;
         let (attempt, processor) = (pinned.attempt, pinned.attempt.processor);
         let (pool, places) = (&*processor.pool, &processor.places);
-        let model = processor.cache.model(&pinned.pin, &pinned.published, pool, places).await?;
+        let model = processor.cache.model(&pinned.pin, &pinned.published, pool, places, &*processor.observer).await?;
         let place = tokio::select! {
             biased;
             () = processor.wedged.cancelled() => return Err(Stop::Later),

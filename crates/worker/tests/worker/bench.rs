@@ -146,6 +146,7 @@ impl Bench {
             retained_until: after(30 * 86_400),
             retry_of: None,
             request_digest: None,
+            trace: None,
         };
         self.ledger.accept(&ticket).await.unwrap();
         ticket
@@ -178,7 +179,7 @@ impl Bench {
     }
 
     pub async fn run_once(&self, job: JobId, etag: Option<ETag>) -> Verdict {
-        self.processor().process(&Work::Run { job, etag, bucket: None }, &first()).await
+        self.processor().process(&Work::Run { job, etag, bucket: None, trace: None }, &first()).await
     }
 
     /// Waits, in the paused clock's time, until the job has ended.
@@ -215,7 +216,7 @@ pub async fn put(store: &dyn ObjectStore, key: &str, body: &str) -> ETag {
 }
 
 pub fn first() -> Delivery {
-    Delivery { receive_count: 1, deadline: None, longest: Duration::MAX }
+    Delivery { receive_count: 1, sent_at: None, deadline: None, longest: Duration::MAX }
 }
 
 /// The error's code, or the state of what has none.

@@ -140,7 +140,7 @@ async fn a_dead_letter_that_names_no_job_gets_a_record_alone() {
 async fn a_dead_letter_whose_record_could_not_be_written_gets_it_later() {
     let bench = Bench::new().await;
     let ticket = bench.inline(1, "1").await;
-    let body = Message::new(Order::Run { job: ticket.job, etag: None }).to_body();
+    let body = Message::new(Order::Run { job: ticket.job, etag: None, trace: None }).to_body();
     let batch = [BatchMessage { id: "a".into(), receipt: None, body, receive_count: 11, sent_at: None }];
     let deadline = Instant::now() + Duration::from_secs(120);
     *bench.outbox.down.lock().unwrap() = Some(layout::DEAD);
@@ -167,7 +167,7 @@ async fn j5_a_panic_over_one_dead_letter_harms_no_other() {
         let body = Message::new(order).to_body();
         BatchMessage { id: id.into(), receipt: None, body, receive_count: 11, sent_at: None }
     };
-    let batch = [letter("a", Order::Dropped(file)), letter("b", Order::Run { job: other, etag: None })];
+    let batch = [letter("a", Order::Dropped(file)), letter("b", Order::Run { job: other, etag: None, trace: None })];
     let deadline = Instant::now() + Duration::from_secs(120);
     assert_eq!(bench.dead_letters().handle_batch(&batch, deadline).await, ["a"]);
     assert_eq!(code(&bench.ended(other).await), "worker_lost");

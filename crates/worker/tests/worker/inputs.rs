@@ -75,7 +75,7 @@ async fn what_names_no_job_of_ours_is_rejected() {
     let bench = Bench::new().await;
     let job = bench.inline(1, "1").await.job;
     assert_eq!(bench.run_once(job::JobId::from_random([9; 16]), None).await, Verdict::Reject);
-    let foreign = Work::Run { job, etag: None, bucket: Some("elsewhere".into()) };
+    let foreign = Work::Run { job, etag: None, bucket: Some("elsewhere".into()), trace: None };
     assert_eq!(bench.processor().process(&foreign, &first()).await, Verdict::Reject);
 }
 
@@ -149,7 +149,7 @@ async fn a_model_in_use_is_not_dropped_and_jobs_run_on_the_version_they_were_acc
     assert_eq!(new.version.unwrap().as_str(), "2");
     let processor = bench.processor();
     let run = async |job| {
-        let work = Work::Run { job, etag: None, bucket: None };
+        let work = Work::Run { job, etag: None, bucket: None, trace: None };
         assert_eq!(processor.process(&work, &first()).await, Verdict::Done);
     };
     let loads = || bench.pool.loads.load(std::sync::atomic::Ordering::Relaxed);
@@ -181,7 +181,7 @@ async fn models_beyond_the_memory_cap_are_dropped_the_longest_unused_first() {
     let new = bench.inline(3, "1").await.job;
     let processor = bench.processor();
     for job in [old[0], new, old[1]] {
-        let work = Work::Run { job, etag: None, bucket: None };
+        let work = Work::Run { job, etag: None, bucket: None, trace: None };
         assert_eq!(processor.process(&work, &first()).await, Verdict::Done);
         assert_eq!(code(&bench.ended(job).await), "succeeded");
     }

@@ -14,7 +14,7 @@ async fn j1_one_outcome_whatever_is_delivered_twice() {
     let bench = Bench::new().await;
     let ticket = bench.inline(1, r#"{"do":"count"}"#).await;
     let processor = bench.processor();
-    let work = Work::Run { job: ticket.job, etag: None, bucket: None };
+    let work = Work::Run { job: ticket.job, etag: None, bucket: None, trace: None };
     let delivery = first();
     // Each run answers something else, and each ends at another time.
     let runs = (0..8).map(|_| async {
@@ -94,14 +94,14 @@ async fn nothing_is_taken_on_that_cannot_be_finished() {
     let bench = Bench::new().await;
     let job = bench.inline(1, "1").await.job;
     let delivery = worker::Delivery { deadline: Some(Instant::now() + Duration::from_secs(69)), ..first() };
-    let work = Work::Run { job, etag: None, bucket: None };
+    let work = Work::Run { job, etag: None, bucket: None, trace: None };
     assert_eq!(bench.processor().process(&work, &delivery).await, Verdict::Done);
     assert!(bench.outbox.head(&layout::progress_key(job)).await.is_err());
     assert_eq!(bench.pool.runs(), 0);
     // It has a message of its own, which was never received.
     let left = bench.queue.receive(10, Duration::ZERO, None).await.unwrap();
     assert_eq!((left.len(), left[0].receive_count), (1, 1));
-    assert_eq!(left[0].body, Message::new(Order::Run { job, etag: None }).to_body());
+    assert_eq!(left[0].body, Message::new(Order::Run { job, etag: None, trace: None }).to_body());
 }
 
 /// Batches as Lambda gets them, until the queue is empty; how many there were.
@@ -223,7 +223,7 @@ async fn limits_that_do_not_fit_the_function_timeout_are_named() {
 }
 
 fn message(job: JobId, receive_count: u32) -> BatchMessage {
-    let body = Message::new(Order::Run { job, etag: None }).to_body();
+    let body = Message::new(Order::Run { job, etag: None, trace: None }).to_body();
     BatchMessage { id: job.to_string(), receipt: None, body, receive_count, sent_at: None }
 }
 

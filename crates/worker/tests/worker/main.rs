@@ -8,4 +8,5 @@ mod driver;
 mod dropped;
 mod inputs;
 mod invariants;
+mod seen;
 mod swept;
