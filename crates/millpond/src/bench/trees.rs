@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::failure;
 use cases::{Case, Model};
 #[cfg(feature = "onnxruntime")]
 use engines::OnnxRuntime;
@@ -58,7 +57,7 @@ pub struct Args {
     /// How many rows are asked about at once, separated by commas
     #[arg(long, value_name = "ROWS", value_delimiter = ',', default_value = "1,64,4096,1000000", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     rows: Vec<u32>,
-    /// About how long each engine is measured for each model and number of rows, in seconds; once at least
+    /// About how long each engine is measured for each model and number of rows, in seconds; what takes longer is done once
     #[arg(long, default_value_t = 1.0, value_parser = super::seconds)]
     seconds: f64,
     /// The folder of models, for wine-quality
@@ -89,7 +88,11 @@ impl Libraries {
         #[cfg(not(feature = "onnxruntime"))]
         if args.onnxruntime.is_some() {
             let message = "this build cannot run ONNX Runtime";
-            return Err(failure::usage(message, "cargo run --release --features onnxruntime -- bench trees ...").into());
+            return Err(crate::failure::usage(
+                message,
+                "cargo run --release --features onnxruntime -- bench trees ...",
+            )
+            .into());
         }
         Ok(Self {
             xgboost: args.xgboost.as_deref().map(XgBoost::open).transpose()?,

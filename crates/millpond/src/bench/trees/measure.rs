@@ -12,7 +12,7 @@ const ROUNDS: usize = 9;
 
 /// Something that is measured: does it as often as it is told, and says how long that took.
 pub struct Task<'a> {
-    /// About how long it takes once.
+    /// How long it took once beforehand.
     pub about: Duration,
     pub run: Box<dyn FnMut(usize) -> anyhow::Result<Duration> + 'a>,
 }
@@ -25,7 +25,7 @@ pub struct Timing {
     pub samples: usize,
 }
 
-/// Measures all in turn, each for about as long as `budget`, though at least once.
+/// Measures all in turn, each for about as long as `budget`. What took longer beforehand isn't done again: that is its figure.
 pub fn in_turn(mut tasks: Vec<Task<'_>>, budget: Duration) -> anyhow::Result<Vec<Timing>> {
     let times = |by: f64| (budget.as_secs_f64() / by) as usize;
     let plan: Vec<(usize, usize)> = tasks
@@ -33,7 +33,7 @@ pub fn in_turn(mut tasks: Vec<Task<'_>>, budget: Duration) -> anyhow::Result<Vec
         .map(|task| {
             let about = task.about.as_secs_f64().max(1e-9);
             let calls = times(about * ROUNDS as f64).max(1);
-            (calls, times(about * calls as f64).clamp(1, ROUNDS))
+            (calls, times(about * calls as f64).min(ROUNDS))
         })
         .collect();
     let mut took = vec![Vec::new(); tasks.len()];
@@ -44,13 +44,12 @@ pub fn in_turn(mut tasks: Vec<Task<'_>>, budget: Duration) -> anyhow::Result<Vec
             }
         }
     }
-    Ok(took
-        .into_iter()
-        .map(|mut took| {
-            took.sort_by(f64::total_cmp);
-            Timing { median: Duration::from_secs_f64(took[took.len() / 2]), samples: took.len() }
-        })
-        .collect())
+    let median = |(task, mut took): (&Task<'_>, Vec<f64>)| {
+        took.sort_by(f64::total_cmp);
+        let median = took.get(took.len() / 2).map_or(task.about, |median| Duration::from_secs_f64(*median));
+        Timing { median, samples: took.len().max(1) }
+    };
+    Ok(tasks.iter().zip(took).map(median).collect())
 }
 
 /// One engine's figures for one model and one size of blocks.
@@ -150,5 +149,51 @@ impl Compared {
             equal: answers.len() == expected.len() && pairs().all(|(a, b)| a.to_bits() == b.to_bits()),
             difference: pairs().map(|(a, b)| (a - b).abs()).fold(0.0, f64::max),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The engines' turns, and the timings, of tasks that took so many milliseconds beforehand and take as long when measured.
+    fn measured(about: [u64; 2], budget: u64) -> (String, Vec<Timing>) {
+        let turns = std::cell::RefCell::new(String::new());
+        let task = |(name, about): (char, u64)| {
+            let about = Duration::from_millis(about);
+            let turns = &turns;
+            let run = move |calls: usize| {
+                turns.borrow_mut().push(name);
+                Ok(about * calls as u32)
+            };
+            Task { about, run: Box::new(run) }
+        };
+        let tasks = ['a', 'b'].into_iter().zip(about).map(task).collect();
+        let timings = in_turn(tasks, Duration::from_millis(budget)).unwrap();
+        (turns.into_inner(), timings)
+    }
+
+    #[test]
+    fn each_is_measured_in_turn_until_its_time_is_spent() {
+        let (turns, timings) = measured([1, 40], 100);
+        assert_eq!(turns, "ababaaaaaaa");
+        assert_eq!([timings[0].samples, timings[1].samples], [9, 2]);
+        assert_eq!([timings[0].median, timings[1].median], [1, 40].map(Duration::from_millis));
+    }
+
+    #[test]
+    fn what_takes_longer_than_its_time_is_not_done_again() {
+        let (turns, timings) = measured([500, 100], 100);
+        assert_eq!(turns, "b");
+        assert_eq!((timings[0].median, timings[0].samples), (Duration::from_millis(500), 1));
+    }
+
+    #[test]
+    fn one_bit_is_a_difference() {
+        let same = Compared::of(&[1.0, -0.0], &[1.0, -0.0], Duration::ZERO);
+        assert!(same.equal);
+        let other = Compared::of(&[1.0, 0.0], &[1.0, -0.0], Duration::ZERO);
+        assert!(!other.equal && other.difference == 0.0);
+        assert!(!Compared::of(&[1.0], &[1.0, 2.0], Duration::ZERO).equal);
     }
 }
