@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     moto: Option<PathBuf>,
     /// How long each measurement takes, in seconds
-    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    #[arg(long, default_value_t = 2.0, value_parser = super::seconds)]
     seconds: f64,
     /// How often each is measured, in turn; the median counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
@@ -37,11 +37,6 @@ pub struct Args {
     /// Print JSON, one object a line
     #[arg(long)]
     json: bool,
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (0.01..=600.0).contains(&seconds) { Ok(seconds) } else { Err("from 0.01 to 600 seconds".to_owned()) }
 }
 
 /// Bytes of each object.
