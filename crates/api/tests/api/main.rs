@@ -9,5 +9,6 @@ mod models;
 mod operations;
 mod results;
 mod retry;
+mod schemas;
 mod submit;
 mod support;
