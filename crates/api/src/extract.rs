@@ -54,16 +54,20 @@ pub(crate) struct Wait(pub(crate) Duration);
 
 #[derive(Deserialize)]
 struct WaitQuery {
-    wait: Option<u64>,
+    wait: Option<String>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Wait {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        match Query::<WaitQuery>::from_request_parts(parts, state).await {
-            Ok(Query(WaitQuery { wait })) => Ok(Self(Duration::from_secs(wait.unwrap_or(0)))),
-            Err(_) => Err(Failure::new(Code::InvalidRequest, "the query's wait must be one whole number of seconds")),
+        let query = Query::<WaitQuery>::from_request_parts(parts, state).await;
+        match query.map(|Query(WaitQuery { wait })| wait.unwrap_or_else(|| "0".to_owned())) {
+            // As long as the server lets anyone wait, however many digits there are.
+            Ok(wait) if !wait.is_empty() && wait.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Ok(Self(Duration::from_secs(wait.parse().unwrap_or(u64::MAX))))
+            }
+            _ => Err(Failure::new(Code::InvalidRequest, "the query's wait must be one whole number of seconds")),
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::wait::for_outcome;
     tag = "jobs",
     params(
         ("id" = String, Path, description = "The job's id."),
-        ("wait" = Option<u64>, Query, description = "Seconds to wait for the job to end; more than the server's limit waits that long."),
+        ("wait" = Option<u64>, Query, format = "seconds", minimum = 0, description = "Seconds to wait for the job to end; more than the server's limit waits that long."),
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier answer."),
     ),
     responses(

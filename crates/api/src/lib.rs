@@ -87,16 +87,13 @@ pub fn router(api: Api) -> Router {
 
 /// The routes, and their document as JSON. Both follow from the code alone, and to make them takes a millisecond each.
 static ROUTES: LazyLock<(Router<Arc<Api>>, Bytes)> = LazyLock::new(|| {
-    let (router, mut document) = routes().split_for_parts();
-    openapi::add_problems(&mut document);
-    (router, Bytes::from(document.to_json().expect("the document is JSON")))
+    let (router, document) = routes().split_for_parts();
+    (router, Bytes::from(openapi::complete(document).to_json().expect("the document is JSON")))
 });
 
 /// The OpenAPI 3.1 document that [`router`] serves.
 pub fn document() -> utoipa::openapi::OpenApi {
-    let mut document = routes().into_openapi();
-    openapi::add_problems(&mut document);
-    document
+    openapi::complete(routes().into_openapi())
 }
 
 fn routes() -> OpenApiRouter<Arc<Api>> {

@@ -53,12 +53,13 @@ impl Modify for Keys {
 }
 
 /// What is to be answered, by which model.
-// For the document alone: `request::Submission` is what is read, checked more closely than a schema can say.
+// For the document alone: `request::Submission` is what is read.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "only its schema is used")]
 pub(crate) struct SubmitJob {
     /// The model that is to answer.
-    #[schema(example = "wine-quality")]
+    #[schema(example = "wine-quality", pattern = "^[a-z0-9][a-z0-9-]{0,63}$")]
     model: String,
     /// The input itself, at most 1 MiB of JSON. Exactly one of `input` and `upload` is given.
     input: Option<Value>,
@@ -71,13 +72,19 @@ pub(crate) struct SubmitJob {
 
 /// A file that will be uploaded.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "only its schema is used")]
 pub(crate) struct AnnounceUpload {
-    /// Its name, without any folder.
-    #[schema(max_length = 255, example = "cat.jpg")]
+    /// Its name, without any folder: at most 255 bytes of UTF-8.
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^/\\\x00-\x1f\x7f-\x9f]+$", example = "cat.jpg")]
     filename: String,
     /// Its media type.
-    #[schema(default = "application/octet-stream", example = "image/jpeg")]
+    #[schema(
+        default = "application/octet-stream",
+        example = "image/jpeg",
+        max_length = 255,
+        pattern = "^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( ?;( ?[!-~])*)?$"
+    )]
     content_type: Option<String>,
     /// Its exact size.
     #[schema(minimum = 1)]
@@ -85,6 +92,25 @@ pub(crate) struct AnnounceUpload {
     /// Its SHA-256 in hexadecimal. If it is given, the storage refuses any other file.
     #[schema(pattern = "^[0-9a-fA-F]{64}$")]
     sha256: Option<String>,
+}
+
+/// Says of [`SubmitJob`] that there is either an input or an upload, which no derived schema can.
+fn add_alternatives(document: &mut Document) {
+    // Imported above, these names would make the derived code's paths to them needlessly long, as a lint has it.
+    use utoipa::openapi::schema::{AllOfBuilder, OneOfBuilder, SchemaType};
+
+    let json = [Type::Array, Type::Boolean, Type::Number, Type::Object, Type::String];
+    let alternative = |name: &str, types: SchemaType| {
+        ObjectBuilder::new().property(name, ObjectBuilder::new().schema_type(types)).required(name)
+    };
+    let alternatives = OneOfBuilder::new()
+        .item(alternative("input", SchemaType::Array(json.to_vec())))
+        .item(alternative("upload", SchemaType::Type(Type::Object)));
+    let schemas = document.components.as_mut().map(|components| &mut components.schemas);
+    if let Some(schema) = schemas.and_then(|schemas| schemas.get_mut("SubmitJob")) {
+        let fields = schema.clone();
+        *schema = AllOfBuilder::new().item(fields).item(alternatives).into();
+    }
 }
 
 /// Any error code.
@@ -161,8 +187,15 @@ const OPEN: &[&str] = &["alive", "ready", "openapi"];
 /// What the server's own faults are answered with.
 const ANYWHERE: &[Code] = &[Code::Internal];
 
+/// Adds what the handlers and their types cannot say.
+pub(crate) fn complete(mut document: Document) -> Document {
+    add_alternatives(&mut document);
+    add_problems(&mut document);
+    document
+}
+
 /// Adds to each operation the problems that it can answer with.
-pub(crate) fn add_problems(document: &mut Document) {
+fn add_problems(document: &mut Document) {
     for item in document.paths.paths.values_mut() {
         for operation in operations(item) {
             let id = operation.operation_id.clone().unwrap_or_default();

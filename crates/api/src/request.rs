@@ -109,7 +109,11 @@ impl<'de> Deserialize<'de> for SizeBytes {
             fn visit_i64<E: Error>(self, _: i64) -> Result<SizeBytes, E> {
                 Err(E::custom("a size cannot be negative"))
             }
-            fn visit_f64<E: Error>(self, _: f64) -> Result<SizeBytes, E> {
+            fn visit_f64<E: Error>(self, size: f64) -> Result<SizeBytes, E> {
+                // To JSON Schema, 5.0 is an integer. Below 2^53, it can be no other number.
+                if (0.0..=9_007_199_254_740_992.0).contains(&size) && size.fract() == 0.0 {
+                    return Ok(SizeBytes(size as u64));
+                }
                 Err(E::custom("a size is a whole number of bytes"))
             }
         }
@@ -247,9 +251,10 @@ fn is_media_type(text: &str) -> bool {
         |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b));
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
     let Some((kind, subtype)) = essence.split_once('/') else { return false };
-    // A signature is over the value with runs of spaces made one, so what has such runs would not verify.
+    // A signature is over the value with runs of spaces made one, so what has such runs would not verify. No other white space
+    // can be in a header.
     let plain = parameters.bytes().all(|b| matches!(b, b' '..=b'~')) && !text.contains("  ") && text.trim() == text;
-    text.len() <= 255 && token(kind) && token(subtype.trim_end()) && plain
+    text.len() <= 255 && token(kind) && token(subtype.strip_suffix(' ').unwrap_or(subtype)) && plain
 }
 
 /// serde_json's error as ours, with the field that it is about.
@@ -307,6 +312,18 @@ mod tests {
     }
 
     #[test]
+    fn a_size_may_have_a_point_as_its_schema_has_it() {
+        let size = |size: &str| {
+            let body = format!(r#"{{"model":"m","upload":{{"filename":"f","size_bytes":{size}}}}}"#);
+            match Submission::parse(body.as_bytes()).map(|submission| submission.input) {
+                Ok(SubmittedInput::Upload(upload)) => Some(upload.size_bytes),
+                _ => None,
+            }
+        };
+        assert_eq!(["5.0", "5e9", "5.5", "-5.0", "1e300"].map(size), [Some(5), Some(5_000_000_000), None, None, None]);
+    }
+
+    #[test]
     fn nesting_is_counted_outside_strings() {
         assert!(nested_deeper_than("[[[", 2));
         assert!(!nested_deeper_than("[[]][[]]", 2));
@@ -316,11 +333,29 @@ mod tests {
 
     #[test]
     fn media_types() {
-        for good in ["image/jpeg", "application/vnd.x+json", "text/csv; charset=utf-8", "text/csv;header=\"present\""] {
+        for good in [
+            "image/jpeg",
+            "application/vnd.x+json",
+            "text/csv ;a",
+            "text/csv; charset=utf-8",
+            "text/csv;header=\"present\"",
+        ] {
             assert!(is_media_type(good), "{good}");
         }
-        for bad in ["", "image", "image/", "/jpeg", "image/jp eg", "a/b\r\nx: y", "a/b;  c", " a/b", "a/b ", "한/글"]
-        {
+        for bad in [
+            "",
+            "image",
+            "image/",
+            "/jpeg",
+            "image/jp eg",
+            "a/b\r\nx: y",
+            "a/b\n;c",
+            "a/b\u{a0};c",
+            "a/b;  c",
+            " a/b",
+            "a/b ",
+            "한/글",
+        ] {
             assert!(!is_media_type(bad), "{bad:?}");
         }
     }

@@ -27,7 +27,7 @@ use crate::view::Job;
     tag = "jobs",
     params(
         ("id" = String, Path, description = "The job's id."),
-        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+        ("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]([ -~]{0,253}[!-~])?$",
             description = "As for `POST /jobs`."),
         ("Prefer" = Option<String>, Header, description = "As for `POST /jobs`."),
     ),

@@ -38,7 +38,7 @@ use crate::view::Job;
         }))),
     )),
     params(
-        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+        ("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]([ -~]{0,253}[!-~])?$",
             description = "1 to 255 printable ASCII characters. The same request under the same key finds the same job."),
         ("Prefer" = Option<String>, Header, example = "wait=10",
             description = "`wait=N`: answer with the finished job if it ends within N seconds, 25 at most."),

@@ -292,6 +292,22 @@ mod tests {
         }
 
         #[test]
+        fn any_key_survives_every_envelope(path in "(?s).{0,60}[^/]", bytes: [u8; 16]) {
+            let job = JobId::from_random(bytes);
+            let upload = Work::Run { job, etag: Some(ETag::new("abc")), bucket: Some("inbox".into()) };
+            let drop = format!("drop/m/{path}");
+            for (key, expected) in [(drop.clone(), dropped(&drop)), (format!("uploads/{job}/{path}"), upload)] {
+                let plain = event(&encode(&key));
+                let sns = serde_json::json!({"Type": "Notification", "Message": plain}).to_string();
+                let bridge = serde_json::json!({"detail-type": "Object Created",
+                    "detail": {"bucket": {"name": "inbox"}, "object": {"key": key, "size": 3, "etag": "abc"}}}).to_string();
+                for body in [plain, sns, bridge] {
+                    prop_assert_eq!(decode(&body), Ok(vec![expected.clone()]), "{}", body);
+                }
+            }
+        }
+
+        #[test]
         fn any_text_is_decoded_or_refused(body in "\\PC{0,200}") {
             let _ = decode(&body);
         }

@@ -10,6 +10,7 @@ mod operations;
 mod overload;
 mod results;
 mod retry;
+mod schemas;
 mod seen;
 mod submit;
 mod support;

@@ -1,38 +1,32 @@
-//! What every target does with its bytes: load a model from them, and if that succeeds, predict once. A panic is a fault, and so is
-//! taking more memory than four times the file and 64 MB.
+//! What every target does with its bytes: load a model from them, and if that succeeds, predict once.
+
+mod bounded;
 
 use std::hint::black_box;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 use infer::sklearn::AnyModel;
 use infer::{char_rnn, onnx_trees, xgboost};
-use peak_alloc::PeakAlloc;
 
-#[global_allocator]
-static ALLOCATOR: PeakAlloc = PeakAlloc;
+#[allow(unused_imports, reason = "the targets use one, and the tests the other")]
+pub use bounded::{Target, bounded, replay};
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    ("dump", dump),
+    ("lightgbm", lightgbm),
+    ("net", net),
+    ("onnx_trees", onnx_trees),
+    ("picture", picture),
+    ("safetensors", safetensors),
+    ("sklearn", sklearn),
+    ("tfidf", tfidf),
+    ("torch", torch),
+    ("xgboost", xgboost),
+];
 
 /// Rows to predict: more than go one by one.
 const ROWS: usize = 9;
-
-/// Runs a target, and holds it to its memory. What is wrong is said here, because the hook may be silent.
-pub fn bounded(data: &[u8], target: fn(&[u8])) {
-    let before = ALLOCATOR.current_usage();
-    ALLOCATOR.reset_peak_usage();
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(data))) {
-        let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-        fail(text.unwrap_or("it panicked"));
-    }
-    let peak = ALLOCATOR.peak_usage().saturating_sub(before);
-    if peak > 4 * data.len() + (64 << 20) {
-        fail(&format!("{peak} bytes for a file of {}", data.len()));
-    }
-}
-
-fn fail(why: &str) -> ! {
-    eprintln!("FAULT: {why}");
-    std::process::abort()
-}
 
 /// Values that go left, right, and missing.
 fn rows(features: usize) -> Vec<f32> {

@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| api_fuzz::bounded(data, api_fuzz::keys_file));
