@@ -294,7 +294,7 @@ mod tests {
         #[test]
         fn any_key_survives_every_envelope(path in "(?s).{0,60}[^/]", bytes: [u8; 16]) {
             let job = JobId::from_random(bytes);
-            let upload = Work::Run { job, etag: Some(ETag::new("abc")), bucket: Some("inbox".into()) };
+            let upload = Work::Run { job, etag: Some(ETag::new("abc")), bucket: Some("inbox".into()), trace: None };
             let drop = format!("drop/m/{path}");
             for (key, expected) in [(drop.clone(), dropped(&drop)), (format!("uploads/{job}/{path}"), upload)] {
                 let plain = event(&encode(&key));

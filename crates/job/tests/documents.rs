@@ -5,7 +5,7 @@ use job::documents::V1;
 use job::envelope::{ObjectVersion, Order, decode};
 use job::{
     AttemptId, Code, ETag, Ending, Input, JobId, Limits, Message, Outcome, Problem, Progress, Sha256, StoredResult,
-    Tenant, Ticket, Version, Work,
+    Tenant, Ticket, TraceParent, Version, Work,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -15,6 +15,11 @@ use serde_json::value::RawValue;
 
 fn job() -> impl Strategy<Value = JobId> {
     any::<[u8; 16]>().prop_map(JobId::from_random)
+}
+
+/// Neither of whose ids is all zeros, which would be none.
+fn trace() -> impl Strategy<Value = TraceParent> {
+    any::<[u8; 24]>().prop_map(|bytes| TraceParent::from_random(bytes.map(|byte| byte | 1)))
 }
 
 fn attempt() -> impl Strategy<Value = AttemptId> {
@@ -78,11 +83,11 @@ fn ticket() -> impl Strategy<Value = Ticket> {
     let version = "[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}".prop_map(|text| text.parse::<Version>().expect("a version"));
     let limits = any::<[u64; 2]>().prop_map(|[max_input_bytes, max_seconds]| Limits { max_input_bytes, max_seconds });
     let whose = (job(), tenant, text(), option::of(version), option::of(digest()));
-    let what = (raw(), input(), limits, option::of(job()), option::of(digest()));
+    let what = (raw(), input(), limits, option::of(job()), option::of(digest()), option::of(trace()));
     let when = (time(), option::of(time()), time(), time());
     (whose, what, when).prop_map(|(whose, what, when)| {
         let (job, tenant, model, version, model_digest) = whose;
-        let (params, input, limits, retry_of, request_digest) = what;
+        let (params, input, limits, retry_of, request_digest, trace) = what;
         let (created_at, upload_deadline, queue_deadline, retained_until) = when;
         Ticket {
             v: V1,
@@ -100,6 +105,7 @@ fn ticket() -> impl Strategy<Value = Ticket> {
             retained_until,
             retry_of,
             request_digest,
+            trace,
         }
     })
 }

@@ -17,14 +17,14 @@ pub fn envelope(data: &[u8]) {
     }
     for work in works.into_iter().flatten() {
         let order = match &work {
-            Work::Run { job, etag, .. } => Order::Run { job: *job, etag: etag.clone() },
+            Work::Run { job, etag, trace, .. } => Order::Run { job: *job, etag: etag.clone(), trace: *trace },
             Work::Dropped(object) => {
                 dropped(object, body);
                 Order::Dropped(object.clone())
             }
         };
         let bucketless = match work {
-            Work::Run { job, etag, .. } => Work::Run { job, etag, bucket: None },
+            Work::Run { job, etag, trace, .. } => Work::Run { job, etag, bucket: None, trace },
             dropped => dropped,
         };
         assert_eq!(decode(&Message::new(order).to_body()), Ok(vec![bucketless]));
