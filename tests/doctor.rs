@@ -1,0 +1,397 @@
+//! `millpond doctor` finds nothing on our template nor on a running `up`, and each planted misconfiguration by its name.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
+};
+use aws_sigv4::sign::v4;
+use serde_json::{Value, json};
+use support::{Up, root};
+
+/// Runs the doctor; its exit code and the lines that it prints.
+fn doctor(args: &[&str]) -> (i32, Vec<Value>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
+    let output = command.args(["doctor", "--json"]).args(args).output().unwrap();
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
+    assert_eq!(err, "", "{args:?}");
+    let lines = out.lines().map(|line| serde_json::from_str(line).expect("a line is JSON"));
+    (output.status.code().unwrap(), lines.collect())
+}
+
+fn codes(lines: &[Value]) -> Vec<&str> {
+    lines.iter().filter_map(|line| line["code"].as_str()).collect()
+}
+
+fn template() -> String {
+    std::fs::read_to_string(root().join("infra/template.yaml")).unwrap()
+}
+
+fn with_parameters(template: &Path, parameters: &[&str]) -> (i32, Vec<Value>) {
+    let mut args = vec!["--template", template.to_str().unwrap()];
+    args.extend(parameters.iter().flat_map(|parameter| ["--parameter", *parameter]));
+    doctor(&args)
+}
+
+#[test]
+fn our_template_has_no_pitfall_whatever_its_parameters() {
+    let path = root().join("infra/template.yaml");
+    let parameters: [&[&str]; 12] = [
+        &[],
+        &["ApiKind=function-url"],
+        &["HttpApiAuthorization=API_KEYS"],
+        &["Models=bucket"],
+        &["WorkerProvisionedConcurrency=2"],
+        &["WorkerTimeout=60"],
+        &["WorkerTimeout=120"],
+        &["WorkerTimeout=300"],
+        &["WorkerTimeout=600"],
+        &["WorkerTimeout=900"],
+        &["CorsOrigins=https://a.example,https://b.example"],
+        &["ApiKind=function-url", "Models=bucket", "WorkerTimeout=900", "WorkerProvisionedConcurrency=2"],
+    ];
+    for parameters in parameters {
+        assert_eq!(with_parameters(&path, parameters), (0, Vec::new()), "{parameters:?}");
+    }
+}
+
+/// A misconfiguration: what is replaced in our template, under which parameters, and what has to be found.
+type Planted = (&'static [(&'static str, &'static str)], &'static [&'static str], &'static [&'static str]);
+
+const SQS: &str = "      SqsManagedSseEnabled: true\n      RedrivePolicy";
+const REDRIVE: &str = "      RedrivePolicy:
+        deadLetterTargetArn: !GetAtt DeadLetterQueue.Arn
+        maxReceiveCount: 10
+";
+const BLOCKED: &str =
+    "{ BlockPublicAcls: true, BlockPublicPolicy: true, IgnorePublicAcls: true, RestrictPublicBuckets: true }";
+const SOURCE: &str = r#"                aws:SourceArn:
+                  !Sub "arn:${AWS::Partition}:s3:::${AWS::StackName}-inbox-${AWS::AccountId}-${AWS::Region}"
+"#;
+const ACCOUNT: &str = "              StringEquals: { aws:SourceAccount: !Ref AWS::AccountId }\n";
+const LIST: &str = "                Action: s3:ListBucket
+                Resource: [!GetAtt Inbox.Arn, !GetAtt Outbox.Arn]
+";
+const SCALING: &str = "            ScalingConfig: { MaximumConcurrency: !Ref WorkerMaximumConcurrency }\n";
+const RESPONSES: &str = "            FunctionResponseTypes: [ReportBatchItemFailures]\n";
+const DROP: &str = "            Filter: { S3Key: { Rules: [{ Name: prefix, Value: drop/ }] } }\n";
+const CALL: &str = "            - Sid: OnlyThroughItsUrl
+              Effect: Allow
+              Action: lambda:InvokeFunction
+              Resource: !GetAtt Api.Arn
+              Condition: { Bool: { lambda:InvokedViaFunctionUrl: \"true\" } }
+";
+
+const PLANTED: &[Planted] = &[
+    // Queues.
+    (&[("\"120\": { Seconds: \"720\" }", "\"120\": { Seconds: \"719\" }")], &[], &["visibility-short"]),
+    (&[("      VisibilityTimeout: 720\n", "      VisibilityTimeout: 600\n")], &[], &["visibility-short"]),
+    (&[("MaximumBatchingWindowInSeconds: 0", "MaximumBatchingWindowInSeconds: 1")], &[], &["visibility-short"]),
+    (&[("MessageRetentionPeriod: 345600", "MessageRetentionPeriod: 86400")], &[], &["retention-short"]),
+    (&[("MessageRetentionPeriod: 1209600", "MessageRetentionPeriod: 345600")], &[], &["dead-letter-retention"]),
+    (&[(REDRIVE, "")], &[], &["no-dead-letter-queue"]),
+    (&[("maxReceiveCount: 10", "maxReceiveCount: 4")], &[], &["receive-count-low"]),
+    (&[(SQS, "      FifoQueue: true\n      RedrivePolicy")], &[], &["fifo-queue"]),
+    (&[(SQS, "      KmsMasterKeyId: alias/aws/sqs\n      RedrivePolicy")], &[], &["default-sqs-key"]),
+    (&[(SQS, "      SqsManagedSseEnabled: false\n      RedrivePolicy")], &[], &["queue-unencrypted"]),
+    (
+        &[
+            (SQS, "      KmsMasterKeyId: !Ref Key\n      RedrivePolicy"),
+            (
+                "\nResources:\n",
+                "\nResources:\n  Key: { Type: AWS::KMS::Key, Properties: { KeyPolicy: { Statement: [] } } }\n",
+            ),
+        ],
+        &[],
+        &["key-without-s3"],
+    ),
+    // Who may send to the queue, and what is made first.
+    (&[("Service: s3.amazonaws.com", "Service: sns.amazonaws.com")], &[], &["queue-policy"]),
+    (&[("Service: s3.amazonaws.com", "AWS: \"123456789012\"")], &[], &["queue-policy"]),
+    (&[(SOURCE, "                aws:SourceArn: arn:aws:s3:::another\n")], &[], &["queue-policy"]),
+    (&[(SOURCE, "                aws:SourceArn: arn:aws:s3:::*\n")], &[], &["queue-policy-open"]),
+    (&[(ACCOUNT, "")], &[], &["queue-policy-open"]),
+    (&[(SOURCE, "                aws:SourceArn: !GetAtt Inbox.Arn\n")], &[], &["queue-policy-circular"]),
+    (&[(SOURCE, "                aws:SourceArn: !Sub \"arn:aws:s3:::${Inbox}\"\n")], &[], &["queue-policy-circular"]),
+    (&[("    DependsOn: JobQueuePolicy\n", "")], &[], &["bucket-before-policy"]),
+    // Buckets.
+    (
+        &[("MILLPOND_OUTBOX: !Ref Outbox", "MILLPOND_OUTBOX: !Ref Inbox")],
+        &[],
+        &["one-bucket", "outbox-feeds-queue", "outbox-cors", "lifecycle-uneven"],
+    ),
+    (&[(DROP, "            Filter: { S3Key: { Rules: [{ Name: prefix, Value: dropped/ }] } }\n")], &[], &["no-events"]),
+    (
+        &[(
+            DROP,
+            "            Filter: { S3Key: { Rules: [{ Name: prefix, Value: drop/ }, { Name: suffix, Value: .csv }] } }\n",
+        )],
+        &[],
+        &["no-events"],
+    ),
+    (&[("- Event: s3:ObjectCreated:*", "- Event: s3:ObjectCreated:Put")], &[], &["no-events"]),
+    (
+        &[(
+            "  Outbox:\n    Type: AWS::S3::Bucket\n    Properties:\n",
+            "  Outbox:\n    Type: AWS::S3::Bucket\n    Properties:\n      NotificationConfiguration:\n        QueueConfigurations: \
+             [{ Event: s3:ObjectCreated:*, Queue: !GetAtt JobQueue.Arn }]\n",
+        )],
+        &[],
+        &["outbox-feeds-queue"],
+    ),
+    (&[("AllowedMethods: [PUT]", "AllowedMethods: [POST]")], &[], &["inbox-cors"]),
+    (&[("if-none-match, x-amz-checksum-sha256]\n", "if-none-match]\n")], &[], &["inbox-cors"]),
+    (&[("ExposedHeaders: [ETag]", "ExposedHeaders: [Date]")], &[], &["inbox-cors"]),
+    (&[("AllowedMethods: [GET, HEAD]", "AllowedMethods: [GET]")], &[], &["outbox-cors"]),
+    (&[("Prefix: jobs/, ExpirationInDays: 30", "Prefix: jobs/, ExpirationInDays: 14")], &[], &["lifecycle-short"]),
+    (
+        &[("Prefix: uploads/, ExpirationInDays: 30", "Prefix: uploads/, ExpirationInDays: 20")],
+        &[],
+        &["lifecycle-uneven"],
+    ),
+    (&[("{ Id: results, Status: Enabled,", "{ Id: results, Status: Disabled,")], &[], &["lifecycle-uneven"]),
+    (&[("Prefix: results/, ExpirationInDays: 30", "ExpirationInDays: 30")], &[], &["mirror-expires"]),
+    (&[(BLOCKED, "{ BlockPublicAcls: true, BlockPublicPolicy: false }")], &[], &["public-access"]),
+    // Functions.
+    (&[(RESPONSES, "")], &[], &["no-partial-responses"]),
+    (&[("MILLPOND_ROLE: sweep", "MILLPOND_ROLE: sweep, MILLPOND_OUTBOX: elsewhere")], &[], &["functions-disagree"]),
+    (
+        &[("            Queue: !GetAtt DeadLetterQueue.Arn\n", "            Queue: !GetAtt JobQueue.Arn\n")],
+        &[],
+        &["dead-letters-unhandled"],
+    ),
+    (
+        &[(LIST, "                Action: s3:ListBucket\n                Resource: !GetAtt Outbox.Arn\n")],
+        &[],
+        &["no-list-bucket"],
+    ),
+    (
+        &[(
+            LIST,
+            "                Action: s3:ListBucket\n                Resource: [!GetAtt Inbox.Arn, !Sub \"${Outbox.Arn}/*\"]\n",
+        )],
+        &[],
+        &["no-list-bucket"],
+    ),
+    (
+        &[(
+            LIST,
+            "                Action: s3:List*\n                Resource: [!GetAtt Inbox.Arn, !GetAtt Outbox.Arn]\n                \
+             Condition: { StringLike: { s3:prefix: [jobs/*] } }\n",
+        )],
+        &[],
+        &["list-bucket-prefix", "list-bucket-prefix"],
+    ),
+    (&[("    MinValue: 2\n", "")], &["WorkerMaximumConcurrency=1"], &["concurrency-low"]),
+    (&[(SCALING, "")], &[], &["no-maximum-concurrency"]),
+    (
+        &[
+            (SCALING, ""),
+            ("      AutoPublishAlias: live", "      ReservedConcurrentExecutions: 5\n      AutoPublishAlias: live"),
+        ],
+        &[],
+        &["reserved-concurrency"],
+    ),
+    (
+        &[(
+            "            ScalingConfig: { Max",
+            "            ProvisionedPollerConfig: { MinimumPollers: 2 }\n            ScalingConfig: { Max",
+        )],
+        &[],
+        &["provisioned-pollers"],
+    ),
+    (
+        &[("      AutoPublishAlias: live\n", "")],
+        &["WorkerProvisionedConcurrency=2"],
+        &["provisioned-concurrency-unused"],
+    ),
+    (
+        &[("MILLPOND_ROLE: worker", "MILLPOND_ROLE: worker\n          MILLPOND_VISIBILITY_TIMEOUT_SECONDS: 700")],
+        &[],
+        &["told-visibility"],
+    ),
+    (
+        &[("MILLPOND_FUNCTION_TIMEOUT_SECONDS: !Ref WorkerTimeout", "MILLPOND_FUNCTION_TIMEOUT_SECONDS: 60")],
+        &[],
+        &["told-timeout"],
+    ),
+    (&[("            BatchSize: 10\n", "            BatchSize: 5\n")], &[], &["told-batch-size"]),
+    (
+        &[("          MILLPOND_BATCH_SIZE: 10\n", ""), ("            BatchSize: 10\n", "            BatchSize: 5\n")],
+        &[],
+        &["told-batch-size"],
+    ),
+    // Ways in.
+    (&[], &["HttpApiAuthorization=NONE"], &["http-api-open"]),
+    (&[("      AuthorizationType: !If [SignedCalls, AWS_IAM, NONE]\n", "")], &[], &["http-api-open"]),
+    (
+        &[(
+            "      ProtocolType: HTTP\n",
+            "      ProtocolType: HTTP\n      CorsConfiguration: { AllowOrigins: [\"*\"] }\n",
+        )],
+        &[],
+        &["http-api-cors"],
+    ),
+    (&[("      Timeout: 29\n", "      Timeout: 60\n")], &[], &["api-timeout"]),
+    (&[("      AuthType: AWS_IAM\n", "      AuthType: NONE\n")], &["ApiKind=function-url"], &["function-url-open"]),
+    (&[(CALL, "")], &["ApiKind=function-url"], &["function-url-permissions"]),
+];
+
+#[test]
+fn each_planted_misconfiguration_is_named() {
+    let (dir, whole) = (tempfile::tempdir().unwrap(), template());
+    let path = dir.path().join("template.yaml");
+    for (edits, parameters, expected) in PLANTED {
+        let mut text = whole.clone();
+        for (from, to) in *edits {
+            assert!(text.contains(from), "the template has no {from:?} any more");
+            text = text.replacen(from, to, 1);
+        }
+        std::fs::write(&path, text).unwrap();
+        let (code, lines) = with_parameters(&path, parameters);
+        assert_eq!(codes(&lines), *expected, "{edits:?} {parameters:?}: {lines:#?}");
+        assert_eq!(code, 1, "{edits:?}");
+        for line in lines.iter().filter(|line| line["kind"] == "finding") {
+            assert!(
+                ["found", "breaks", "mend"]
+                    .iter()
+                    .all(|part| line[*part].as_str().is_some_and(|text| !text.is_empty()))
+            );
+        }
+    }
+}
+
+/// Advice does not count for the exit code, and what is not known is said and not guessed.
+#[test]
+fn advice_is_no_fault_and_the_unknown_is_said() {
+    let (dir, whole) = (tempfile::tempdir().unwrap(), template());
+    let path = dir.path().join("template.yaml");
+    let edited = |edits: &[(&str, &str)]| {
+        let text = edits.iter().fold(whole.clone(), |text, (from, to)| {
+            assert!(text.contains(from), "{from:?}");
+            text.replace(from, to)
+        });
+        std::fs::write(&path, text).unwrap();
+        with_parameters(&path, &[])
+    };
+    let (code, lines) = edited(&[("SSEAlgorithm: AES256", "SSEAlgorithm: aws:kms")]);
+    assert_eq!((code, codes(&lines)), (0, vec!["bucket-key", "bucket-key"]));
+    let (code, lines) = edited(&[(", ExpirationInDays: 30", "")]);
+    assert_eq!((code, codes(&lines)), (0, vec!["lifecycle-none"]));
+
+    let unknown = [("MessageRetentionPeriod: 345600", "MessageRetentionPeriod: !ImportValue days")];
+    let (code, lines) = edited(&unknown);
+    assert_eq!((code, codes(&lines).len(), lines.len()), (0, 0, 1), "{lines:?}");
+    assert!(lines[0]["what"].as_str().unwrap().starts_with("MessageRetentionPeriod of JobQueue"), "{lines:?}");
+    let (code, lines) = edited(&[("Role: !GetAtt SweepRole.Arn", "Role: arn:aws:iam::1234:role/sweep")]);
+    assert_eq!((code, codes(&lines).len()), (0, 0));
+    assert!(lines[0]["what"].as_str().unwrap().starts_with("what Sweep may do"), "{lines:?}");
+
+    // `reviews` may take 600 s, more than a function of 120 s.
+    let (template, models) = (root().join("infra/template.yaml"), root().join("models"));
+    let (code, lines) = doctor(&["--template", template.to_str().unwrap(), "--models", models.to_str().unwrap()]);
+    assert!(code == 0 && !lines.is_empty() && codes(&lines).iter().all(|code| *code == "model-limits"), "{lines:?}");
+}
+
+/// Sends a request that is signed, since no crate but `cloud-aws` names the SDK. It has to succeed.
+async fn signed(
+    up: &Up,
+    service: &'static str,
+    method: reqwest::Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) {
+    let mut settings = SigningSettings::default();
+    if service == "s3" {
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    }
+    let identity = Credentials::new(up.text("access_key"), up.text("secret_key"), None, None, "test").into();
+    #[expect(clippy::disallowed_methods, reason = "signatures are judged by the machine's clock")]
+    let time = SystemTime::now();
+    let builder = v4::SigningParams::builder().identity(&identity).region(up.text("region")).name(service);
+    let parameters = builder.time(time).settings(settings).build().unwrap().into();
+    let signable = SignableBody::Bytes(body.as_bytes());
+    let signable = SignableRequest::new(method.as_str(), url, headers.iter().copied(), signable).unwrap();
+    let (instructions, _) = sign(signable, &parameters).unwrap().into_parts();
+    let mut request = up.http.request(method, url).body(body.to_owned());
+    for (name, value) in headers.iter().copied().chain(instructions.headers()) {
+        request = request.header(name, value);
+    }
+    let (status, answer) = support::answer(request).await;
+    assert!((200..300).contains(&status), "{url}: {status} {answer}");
+}
+
+async fn set_queue_attribute(up: &Up, queue: &str, name: &str, value: &str) {
+    let headers = [("content-type", "application/x-amz-json-1.0"), ("x-amz-target", "AmazonSQS.SetQueueAttributes")];
+    let body = json!({"QueueUrl": up.text(queue), "Attributes": {name: value}}).to_string();
+    signed(up, "sqs", reqwest::Method::POST, &format!("{}/", up.text("sqs")), &headers, &body).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_up_has_no_pitfall_and_what_is_done_to_it_is_named() {
+    let data = tempfile::tempdir().unwrap();
+    let up = Up::start(data.path()).await;
+    let endpoints = data.path().join("endpoints.json");
+    let look = |more: &[&str]| doctor(&[&["--endpoints", endpoints.to_str().unwrap()], more].concat());
+
+    let (code, lines) = look(&["--probe"]);
+    assert_eq!((code, codes(&lines).len()), (0, 0), "{lines:?}");
+    let said: Vec<_> = lines.iter().map(|line| line["what"].as_str().unwrap()).collect();
+    assert!(said.iter().any(|what| what.starts_with("functions, their roles")), "{said:?}");
+    let left = up.aws().await.bucket(up.text("outbox"));
+    let left = cloud::ObjectStore::list(&left, "doctor/", None, 10).await.unwrap();
+    assert!(left.objects.is_empty(), "the probe deletes what it wrote");
+
+    // It hides messages for 30 s, since its workers renew that.
+    assert_eq!(codes(&look(&["--function-timeout", "5"]).1), [""; 0]);
+    let (code, lines) = look(&["--function-timeout", "6"]);
+    assert_eq!((code, codes(&lines)), (1, vec!["visibility-short"]));
+
+    let s3 = |bucket: &str, part: &str| format!("{}/{}?{part}", up.text("s3"), up.text(bucket));
+    let none = "<NotificationConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"/>";
+    signed(&up, "s3", reqwest::Method::PUT, &s3("inbox", "notification"), &[], none).await;
+    assert_eq!(codes(&look(&[]).1), ["no-events", "no-events"], "uploads/ and drop/");
+    signed(&up, "s3", reqwest::Method::DELETE, &s3("outbox", "cors"), &[], "").await;
+    assert_eq!(codes(&look(&[]).1), ["no-events", "no-events", "outbox-cors"]);
+    set_queue_attribute(&up, "dead_letter_queue_url", "MessageRetentionPeriod", "345600").await;
+    let all = ["dead-letter-retention", "no-events", "no-events", "outbox-cors"];
+    assert_eq!(codes(&look(&[]).1), all);
+
+    // The dead-letter queue is found by the redrive policy, and the settings may stand in the command instead.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
+    command.args(["doctor", "--json", "--s3-url", up.text("s3"), "--sqs-url", up.text("sqs")]);
+    command.args(["--inbox", up.text("inbox"), "--outbox", up.text("outbox"), "--queue-url", up.text("queue_url")]);
+    command.env("AWS_REGION", up.text("region")).env("AWS_ACCESS_KEY_ID", up.text("access_key"));
+    let output = command.env("AWS_SECRET_ACCESS_KEY", up.text("secret_key")).output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(codes(&lines), all, "{}", String::from_utf8_lossy(&output.stderr));
+
+    set_queue_attribute(&up, "queue_url", "RedrivePolicy", "").await;
+    assert_eq!(codes(&look(&[]).1), ["no-dead-letter-queue", "no-events", "no-events", "outbox-cors"]);
+    set_queue_attribute(&up, "queue_url", "MessageRetentionPeriod", "3600").await;
+    let policy = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": "*"}]});
+    set_queue_attribute(&up, "queue_url", "Policy", &policy.to_string()).await;
+    let (_, lines) = look(&[]);
+    let found =
+        ["retention-short", "no-dead-letter-queue", "queue-policy-open", "no-events", "no-events", "outbox-cors"];
+    assert_eq!(codes(&lines), found);
+}
+
+/// As S3 answers whoever may not list a bucket.
+#[tokio::test(flavor = "multi_thread")]
+async fn absent_keys_that_are_answered_403_are_found() {
+    let data = tempfile::tempdir().unwrap();
+    let _up = Up::start_with(data.path(), &root().join("models"), &["--absent-keys", "403"]).await;
+    let (code, lines) = doctor(&["--endpoints", data.path().join("endpoints.json").to_str().unwrap()]);
+    assert_eq!((code, codes(&lines)), (1, vec!["no-list-bucket", "no-list-bucket"]), "{lines:?}");
+}
