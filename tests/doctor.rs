@@ -1,5 +1,7 @@
 //! `millpond doctor` finds nothing on our template nor on a running `up`, and each planted misconfiguration by its name.
 
+#[path = "doctor/planted.rs"]
+mod planted;
 mod support;
 
 use std::path::Path;
@@ -12,6 +14,8 @@ use aws_sigv4::http_request::{
     sign,
 };
 use aws_sigv4::sign::v4;
+use local_cloud::{AbsentKeys, Config, LocalCloud, Stack};
+use planted::PLANTED;
 use serde_json::{Value, json};
 use support::{Up, root};
 
@@ -61,188 +65,6 @@ fn our_template_has_no_pitfall_whatever_its_parameters() {
     }
 }
 
-/// A misconfiguration: what is replaced in our template, under which parameters, and what has to be found.
-type Planted = (&'static [(&'static str, &'static str)], &'static [&'static str], &'static [&'static str]);
-
-const SQS: &str = "      SqsManagedSseEnabled: true\n      RedrivePolicy";
-const REDRIVE: &str = "      RedrivePolicy:
-        deadLetterTargetArn: !GetAtt DeadLetterQueue.Arn
-        maxReceiveCount: 10
-";
-const BLOCKED: &str =
-    "{ BlockPublicAcls: true, BlockPublicPolicy: true, IgnorePublicAcls: true, RestrictPublicBuckets: true }";
-const SOURCE: &str = r#"                aws:SourceArn:
-                  !Sub "arn:${AWS::Partition}:s3:::${AWS::StackName}-inbox-${AWS::AccountId}-${AWS::Region}"
-"#;
-const ACCOUNT: &str = "              StringEquals: { aws:SourceAccount: !Ref AWS::AccountId }\n";
-const LIST: &str = "                Action: s3:ListBucket
-                Resource: [!GetAtt Inbox.Arn, !GetAtt Outbox.Arn]
-";
-const SCALING: &str = "            ScalingConfig: { MaximumConcurrency: !Ref WorkerMaximumConcurrency }\n";
-const RESPONSES: &str = "            FunctionResponseTypes: [ReportBatchItemFailures]\n";
-const DROP: &str = "            Filter: { S3Key: { Rules: [{ Name: prefix, Value: drop/ }] } }\n";
-const CALL: &str = "            - Sid: OnlyThroughItsUrl
-              Effect: Allow
-              Action: lambda:InvokeFunction
-              Resource: !GetAtt Api.Arn
-              Condition: { Bool: { lambda:InvokedViaFunctionUrl: \"true\" } }
-";
-
-const PLANTED: &[Planted] = &[
-    // Queues.
-    (&[("\"120\": { Seconds: \"720\" }", "\"120\": { Seconds: \"719\" }")], &[], &["visibility-short"]),
-    (&[("      VisibilityTimeout: 720\n", "      VisibilityTimeout: 600\n")], &[], &["visibility-short"]),
-    (&[("MaximumBatchingWindowInSeconds: 0", "MaximumBatchingWindowInSeconds: 1")], &[], &["visibility-short"]),
-    (&[("MessageRetentionPeriod: 345600", "MessageRetentionPeriod: 86400")], &[], &["retention-short"]),
-    (&[("MessageRetentionPeriod: 1209600", "MessageRetentionPeriod: 345600")], &[], &["dead-letter-retention"]),
-    (&[(REDRIVE, "")], &[], &["no-dead-letter-queue"]),
-    (&[("maxReceiveCount: 10", "maxReceiveCount: 4")], &[], &["receive-count-low"]),
-    (&[(SQS, "      FifoQueue: true\n      RedrivePolicy")], &[], &["fifo-queue"]),
-    (&[(SQS, "      KmsMasterKeyId: alias/aws/sqs\n      RedrivePolicy")], &[], &["default-sqs-key"]),
-    (&[(SQS, "      SqsManagedSseEnabled: false\n      RedrivePolicy")], &[], &["queue-unencrypted"]),
-    (
-        &[
-            (SQS, "      KmsMasterKeyId: !Ref Key\n      RedrivePolicy"),
-            (
-                "\nResources:\n",
-                "\nResources:\n  Key: { Type: AWS::KMS::Key, Properties: { KeyPolicy: { Statement: [] } } }\n",
-            ),
-        ],
-        &[],
-        &["key-without-s3"],
-    ),
-    // Who may send to the queue, and what is made first.
-    (&[("Service: s3.amazonaws.com", "Service: sns.amazonaws.com")], &[], &["queue-policy"]),
-    (&[("Service: s3.amazonaws.com", "AWS: \"123456789012\"")], &[], &["queue-policy"]),
-    (&[(SOURCE, "                aws:SourceArn: arn:aws:s3:::another\n")], &[], &["queue-policy"]),
-    (&[(SOURCE, "                aws:SourceArn: arn:aws:s3:::*\n")], &[], &["queue-policy-open"]),
-    (&[(ACCOUNT, "")], &[], &["queue-policy-open"]),
-    (&[(SOURCE, "                aws:SourceArn: !GetAtt Inbox.Arn\n")], &[], &["queue-policy-circular"]),
-    (&[(SOURCE, "                aws:SourceArn: !Sub \"arn:aws:s3:::${Inbox}\"\n")], &[], &["queue-policy-circular"]),
-    (&[("    DependsOn: JobQueuePolicy\n", "")], &[], &["bucket-before-policy"]),
-    // Buckets.
-    (
-        &[("MILLPOND_OUTBOX: !Ref Outbox", "MILLPOND_OUTBOX: !Ref Inbox")],
-        &[],
-        &["one-bucket", "outbox-feeds-queue", "outbox-cors", "lifecycle-uneven"],
-    ),
-    (&[(DROP, "            Filter: { S3Key: { Rules: [{ Name: prefix, Value: dropped/ }] } }\n")], &[], &["no-events"]),
-    (
-        &[(
-            DROP,
-            "            Filter: { S3Key: { Rules: [{ Name: prefix, Value: drop/ }, { Name: suffix, Value: .csv }] } }\n",
-        )],
-        &[],
-        &["no-events"],
-    ),
-    (&[("- Event: s3:ObjectCreated:*", "- Event: s3:ObjectCreated:Put")], &[], &["no-events"]),
-    (
-        &[(
-            "  Outbox:\n    Type: AWS::S3::Bucket\n    Properties:\n",
-            "  Outbox:\n    Type: AWS::S3::Bucket\n    Properties:\n      NotificationConfiguration:\n        QueueConfigurations: \
-             [{ Event: s3:ObjectCreated:*, Queue: !GetAtt JobQueue.Arn }]\n",
-        )],
-        &[],
-        &["outbox-feeds-queue"],
-    ),
-    (&[("AllowedMethods: [PUT]", "AllowedMethods: [POST]")], &[], &["inbox-cors"]),
-    (&[("if-none-match, x-amz-checksum-sha256]\n", "if-none-match]\n")], &[], &["inbox-cors"]),
-    (&[("ExposedHeaders: [ETag]", "ExposedHeaders: [Date]")], &[], &["inbox-cors"]),
-    (&[("AllowedMethods: [GET, HEAD]", "AllowedMethods: [GET]")], &[], &["outbox-cors"]),
-    (&[("Prefix: jobs/, ExpirationInDays: 30", "Prefix: jobs/, ExpirationInDays: 14")], &[], &["lifecycle-short"]),
-    (
-        &[("Prefix: uploads/, ExpirationInDays: 30", "Prefix: uploads/, ExpirationInDays: 20")],
-        &[],
-        &["lifecycle-uneven"],
-    ),
-    (&[("{ Id: results, Status: Enabled,", "{ Id: results, Status: Disabled,")], &[], &["lifecycle-uneven"]),
-    (&[("Prefix: results/, ExpirationInDays: 30", "ExpirationInDays: 30")], &[], &["mirror-expires"]),
-    (&[(BLOCKED, "{ BlockPublicAcls: true, BlockPublicPolicy: false }")], &[], &["public-access"]),
-    // Functions.
-    (&[(RESPONSES, "")], &[], &["no-partial-responses"]),
-    (&[("MILLPOND_ROLE: sweep", "MILLPOND_ROLE: sweep, MILLPOND_OUTBOX: elsewhere")], &[], &["functions-disagree"]),
-    (
-        &[("            Queue: !GetAtt DeadLetterQueue.Arn\n", "            Queue: !GetAtt JobQueue.Arn\n")],
-        &[],
-        &["dead-letters-unhandled"],
-    ),
-    (
-        &[(LIST, "                Action: s3:ListBucket\n                Resource: !GetAtt Outbox.Arn\n")],
-        &[],
-        &["no-list-bucket"],
-    ),
-    (
-        &[(
-            LIST,
-            "                Action: s3:ListBucket\n                Resource: [!GetAtt Inbox.Arn, !Sub \"${Outbox.Arn}/*\"]\n",
-        )],
-        &[],
-        &["no-list-bucket"],
-    ),
-    (
-        &[(
-            LIST,
-            "                Action: s3:List*\n                Resource: [!GetAtt Inbox.Arn, !GetAtt Outbox.Arn]\n                \
-             Condition: { StringLike: { s3:prefix: [jobs/*] } }\n",
-        )],
-        &[],
-        &["list-bucket-prefix", "list-bucket-prefix"],
-    ),
-    (&[("    MinValue: 2\n", "")], &["WorkerMaximumConcurrency=1"], &["concurrency-low"]),
-    (&[(SCALING, "")], &[], &["no-maximum-concurrency"]),
-    (
-        &[
-            (SCALING, ""),
-            ("      AutoPublishAlias: live", "      ReservedConcurrentExecutions: 5\n      AutoPublishAlias: live"),
-        ],
-        &[],
-        &["reserved-concurrency"],
-    ),
-    (
-        &[(
-            "            ScalingConfig: { Max",
-            "            ProvisionedPollerConfig: { MinimumPollers: 2 }\n            ScalingConfig: { Max",
-        )],
-        &[],
-        &["provisioned-pollers"],
-    ),
-    (
-        &[("      AutoPublishAlias: live\n", "")],
-        &["WorkerProvisionedConcurrency=2"],
-        &["provisioned-concurrency-unused"],
-    ),
-    (
-        &[("MILLPOND_ROLE: worker", "MILLPOND_ROLE: worker\n          MILLPOND_VISIBILITY_TIMEOUT_SECONDS: 700")],
-        &[],
-        &["told-visibility"],
-    ),
-    (
-        &[("MILLPOND_FUNCTION_TIMEOUT_SECONDS: !Ref WorkerTimeout", "MILLPOND_FUNCTION_TIMEOUT_SECONDS: 60")],
-        &[],
-        &["told-timeout"],
-    ),
-    (&[("            BatchSize: 10\n", "            BatchSize: 5\n")], &[], &["told-batch-size"]),
-    (
-        &[("          MILLPOND_BATCH_SIZE: 10\n", ""), ("            BatchSize: 10\n", "            BatchSize: 5\n")],
-        &[],
-        &["told-batch-size"],
-    ),
-    // Ways in.
-    (&[], &["HttpApiAuthorization=NONE"], &["http-api-open"]),
-    (&[("      AuthorizationType: !If [SignedCalls, AWS_IAM, NONE]\n", "")], &[], &["http-api-open"]),
-    (
-        &[(
-            "      ProtocolType: HTTP\n",
-            "      ProtocolType: HTTP\n      CorsConfiguration: { AllowOrigins: [\"*\"] }\n",
-        )],
-        &[],
-        &["http-api-cors"],
-    ),
-    (&[("      Timeout: 29\n", "      Timeout: 60\n")], &[], &["api-timeout"]),
-    (&[("      AuthType: AWS_IAM\n", "      AuthType: NONE\n")], &["ApiKind=function-url"], &["function-url-open"]),
-    (&[(CALL, "")], &["ApiKind=function-url"], &["function-url-permissions"]),
-];
-
 #[test]
 fn each_planted_misconfiguration_is_named() {
     let (dir, whole) = (tempfile::tempdir().unwrap(), template());
@@ -264,6 +86,53 @@ fn each_planted_misconfiguration_is_named() {
                     .all(|part| line[*part].as_str().is_some_and(|text| !text.is_empty()))
             );
         }
+    }
+}
+
+/// The same in plain CloudFormation: functions, mappings and aliases of their own, literal names and ARNs, managed policies.
+#[test]
+fn plain_cloudformation_is_read_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("template.yaml");
+    let plain = std::fs::read_to_string(root().join("tests/fixtures/plain_stack.yaml")).unwrap();
+    let look = |edits: &[(&str, &str)]| {
+        let text = edits.iter().fold(plain.clone(), |text, (from, to)| {
+            assert!(text.contains(from), "{from:?}");
+            text.replacen(from, to, 1)
+        });
+        std::fs::write(&path, text).unwrap();
+        with_parameters(&path, &[])
+    };
+    let (code, lines) = look(&[]);
+    assert_eq!((code, codes(&lines)), (0, Vec::new()), "{lines:?}");
+    let planted: [(&[(&str, &str)], &str); 9] = [
+        (&[("FunctionName: !Ref Warm", "FunctionName: !Ref Worker")], "provisioned-concurrency-unused"),
+        (&[("MaximumConcurrency: 2", "MaximumConcurrency: 1")], "concurrency-low"),
+        (&[("the-*", "the-*/*")], "no-list-bucket"),
+        (&[("Action: lambda:InvokeFunction,", "Action: lambda:GetFunction,")], "function-url-permissions"),
+        (&[("          MILLPOND_KEYS: s3://keys/keys.json\n", "")], "function-url-open"),
+        (
+            &[
+                ("MILLPOND_KEYS: s3://keys/keys.json", "X: y"),
+                ("AuthType: NONE", "AuthType: AWS_IAM"),
+                ("{ Authorizer: mine }", "{}"),
+            ],
+            "http-api-open",
+        ),
+        (&[("Timeout: 10", "Timeout: 40")], "api-timeout"),
+        (
+            &[(
+                "BucketName: the-outbox",
+                "BucketName: the-outbox\n      PublicAccessBlockConfiguration: { BlockPublicAcls: true }",
+            )],
+            "public-access",
+        ),
+        (&[("VisibilityTimeout: 720\n", "VisibilityTimeout: 900\n")], "told-visibility"),
+    ];
+    for (edits, expected) in planted {
+        let (code, lines) = look(edits);
+        let found = codes(&lines);
+        assert!(code == 1 && !found.is_empty() && found.iter().all(|code| *code == expected), "{edits:?}: {lines:#?}");
     }
 }
 
@@ -366,15 +235,19 @@ async fn a_running_up_has_no_pitfall_and_what_is_done_to_it_is_named() {
     let all = ["dead-letter-retention", "no-events", "no-events", "outbox-cors"];
     assert_eq!(codes(&look(&[]).1), all);
 
-    // The dead-letter queue is found by the redrive policy, and the settings may stand in the command instead.
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
-    command.args(["doctor", "--json", "--s3-url", up.text("s3"), "--sqs-url", up.text("sqs")]);
-    command.args(["--inbox", up.text("inbox"), "--outbox", up.text("outbox"), "--queue-url", up.text("queue_url")]);
-    command.env("AWS_REGION", up.text("region")).env("AWS_ACCESS_KEY_ID", up.text("access_key"));
-    let output = command.env("AWS_SECRET_ACCESS_KEY", up.text("secret_key")).output().unwrap();
-    let out = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(codes(&lines), all, "{}", String::from_utf8_lossy(&output.stderr));
+    // The settings may stand in the command instead; the dead-letter queue is found by the redrive policy.
+    let by_flags = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
+        command.args(["doctor", "--json", "--s3-url", up.text("s3"), "--sqs-url", up.text("sqs")]).args(more);
+        command.args(["--inbox", up.text("inbox"), "--outbox", up.text("outbox"), "--queue-url", up.text("queue_url")]);
+        command.env("AWS_REGION", up.text("region")).env("AWS_ACCESS_KEY_ID", up.text("access_key"));
+        let output = command.env("AWS_SECRET_ACCESS_KEY", up.text("secret_key")).output().unwrap();
+        let out = String::from_utf8(output.stdout).unwrap();
+        out.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    assert_eq!(codes(&by_flags(&[])), all);
+    let lines = by_flags(&["--dead-letter-queue-url", up.text("queue_url")]);
+    assert_eq!(codes(&lines), ["dead-letter-queue-other", "no-events", "no-events", "outbox-cors"]);
 
     set_queue_attribute(&up, "queue_url", "RedrivePolicy", "").await;
     assert_eq!(codes(&look(&[]).1), ["no-dead-letter-queue", "no-events", "no-events", "outbox-cors"]);
@@ -391,7 +264,21 @@ async fn a_running_up_has_no_pitfall_and_what_is_done_to_it_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn absent_keys_that_are_answered_403_are_found() {
     let data = tempfile::tempdir().unwrap();
-    let _up = Up::start_with(data.path(), &root().join("models"), &["--absent-keys", "403"]).await;
-    let (code, lines) = doctor(&["--endpoints", data.path().join("endpoints.json").to_str().unwrap()]);
+    let config = Config {
+        absent_keys: AbsentKeys::Forbidden,
+        ..Config::new(data.path().join("cloud"), "AKIDLOCAL", "a secret")
+    };
+    let (region, stack) = (config.region.clone(), Stack::default());
+    let cloud = LocalCloud::start(config).await.unwrap();
+    cloud.provision(&stack).await.unwrap();
+    let endpoints = json!({
+        "api": "", "s3": cloud.s3_endpoint(), "sqs": cloud.sqs_endpoint(), "region": region, "access_key": "AKIDLOCAL",
+        "secret_key": "a secret", "inbox": stack.inbox, "outbox": stack.outbox, "queue_url": cloud.queue_url(&stack.queue),
+        "dead_letter_queue_url": cloud.queue_url(&stack.dead_letter_queue),
+    });
+    let path = data.path().join("endpoints.json");
+    std::fs::write(&path, endpoints.to_string()).unwrap();
+    let (code, lines) = doctor(&["--endpoints", path.to_str().unwrap()]);
     assert_eq!((code, codes(&lines)), (1, vec!["no-list-bucket", "no-list-bucket"]), "{lines:?}");
+    cloud.shutdown().await;
 }

@@ -33,9 +33,15 @@ const MIB_PER_VCPU: u64 = 1769;
 
 /// Arguments of `millpond doctor`.
 #[derive(clap::Args)]
+#[command(override_usage = "\
+millpond doctor --template <FILE> [--parameter <NAME=VALUE>]... [--models <DIR|S3URL>]
+       millpond doctor --queue-url <URL> --inbox <BUCKET> --outbox <BUCKET> [OPTIONS]
+       millpond doctor --endpoints <FILE> [OPTIONS]")]
 #[command(after_help = "\
+For a template nothing is called. What runs is asked, and only --probe writes anything.
+
   millpond doctor --template infra/template.yaml --parameter WorkerTimeout=900
-  millpond doctor --queue-url https://sqs.eu-west-1.amazonaws.com/1234/jobs --inbox my-inbox --outbox my-outbox
+  millpond doctor --queue-url https://sqs.eu-west-1.amazonaws.com/1234/jobs --inbox in --outbox out
   millpond doctor --endpoints millpond-data/endpoints.json      a running `millpond up`
 
 Exit codes: 0 no faults, 1 a fault, or it could not look, 2 called wrongly. Advice does not count.")]

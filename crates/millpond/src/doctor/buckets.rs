@@ -3,10 +3,11 @@
 use cloud_aws::inspect::{CorsRule, LifecycleRule, Notifications, QueueNotification};
 use serde_json::Value;
 
-use super::template::{is_true, many, number, text_of, texts};
+use super::stack::queue_arn;
+use super::template::{Template, is_true, many, number, text_of, texts};
 
 /// `NotificationConfiguration`.
-pub fn notifications(configuration: &Value) -> Notifications {
+pub fn notifications(template: &Template, configuration: &Value) -> Notifications {
     let queues = many(&configuration["QueueConfigurations"]).iter().map(|queue| {
         let rules = many(&queue["Filter"]["S3Key"]["Rules"]);
         let rule = |name: &str| {
@@ -14,7 +15,7 @@ pub fn notifications(configuration: &Value) -> Notifications {
             rules.iter().find(is).and_then(|rule| text_of(&rule["Value"])).unwrap_or_default()
         };
         QueueNotification {
-            queue_arn: text_of(&queue["Queue"]).unwrap_or_default(),
+            queue_arn: queue_arn(template, &queue["Queue"]),
             events: texts(&queue["Event"]),
             prefix: rule("prefix"),
             suffix: rule("suffix"),

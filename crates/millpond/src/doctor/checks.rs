@@ -95,3 +95,22 @@ const CHECKS: &[fn(&Facts) -> Vec<Finding>] = &[
 pub fn all(facts: &Facts) -> Vec<Finding> {
     CHECKS.iter().flat_map(|check| check(facts)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_that_an_s3_ignores_are_a_fault() {
+        let facts = Facts { broken_conditions: Some(vec!["If-Match: another ETag"]), ..Facts::default() };
+        let findings = conditions_of(&facts);
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].severity == Severity::Fault && findings[0].found.contains("If-Match: another ETag"));
+        let kept = Facts { broken_conditions: Some(Vec::new()), ..Facts::default() };
+        assert!(conditions_of(&kept).is_empty() && conditions_of(&Facts::default()).is_empty());
+    }
+
+    fn conditions_of(facts: &Facts) -> Vec<Finding> {
+        all(facts).into_iter().filter(|finding| finding.code == "conditions-ignored").collect()
+    }
+}

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::facts::{Function, Mapping};
 use super::policy::{self, Statement};
-use super::stack::known_number;
+use super::stack::{known_number, queue_arn};
 use super::template::{Resource, Template, many, number, text_of, texts};
 use crate::env;
 
@@ -80,36 +80,32 @@ fn mappings(template: &Template, id: &str, resource: &Resource, not_looked_at: &
     for (name, event) in events.into_iter().flatten().filter(|(_, event)| event["Type"] == "SQS") {
         // SAM maps the alias that it publishes.
         let calls_version = resource.properties.get("AutoPublishAlias").is_some();
-        all.push(mapping(&format!("{id}'s {name}"), &event["Properties"], "Queue", calls_version, not_looked_at));
+        let (title, properties) = (format!("{id}'s {name}"), &event["Properties"]);
+        let queue_arn = queue_arn(template, &properties["Queue"]);
+        all.push(Mapping { queue_arn, calls_version, ..mapping(&title, properties, not_looked_at) });
     }
     for (name, source) in template.of_kind("AWS::Lambda::EventSourceMapping") {
         let properties = &source.properties;
         let target = text_of(&properties["FunctionName"]).and_then(|text| is_of(template, &text, id));
         if let Some(calls_version) = target {
-            all.push(mapping(name, properties, "EventSourceArn", calls_version, not_looked_at));
+            let queue_arn = queue_arn(template, &properties["EventSourceArn"]);
+            all.push(Mapping { queue_arn, calls_version, ..mapping(name, properties, not_looked_at) });
         }
     }
     all
 }
 
-fn mapping(
-    title: &str,
-    properties: &Value,
-    queue: &str,
-    calls_version: bool,
-    not_looked_at: &mut Vec<String>,
-) -> Mapping {
+fn mapping(title: &str, properties: &Value, not_looked_at: &mut Vec<String>) -> Mapping {
     let maximum = &properties["ScalingConfig"]["MaximumConcurrency"];
     Mapping {
         title: title.to_owned(),
-        queue_arn: text_of(&properties[queue]).unwrap_or_default(),
         batch_size: known_number(properties, "BatchSize", 10, title, not_looked_at),
         window_s: known_number(properties, "MaximumBatchingWindowInSeconds", 0, title, not_looked_at),
         partial_responses: texts(&properties["FunctionResponseTypes"]).iter().any(|it| it == "ReportBatchItemFailures"),
         maximum_concurrency: number(maximum),
         has_maximum_concurrency: text_of(maximum).is_some(),
         provisioned_pollers: properties["ProvisionedPollerConfig"].is_object(),
-        calls_version,
+        ..Mapping::default()
     }
 }
 

@@ -7,7 +7,7 @@ use super::doors;
 use super::facts::{Bucket, Encryption, Facts, Policy, Queue, Redrive};
 use super::functions;
 use super::policy::Statement;
-use super::template::{Template, is_symbolic, is_true, number, text_of, texts};
+use super::template::{Resource, Template, is_symbolic, is_true, number, text_of, texts};
 use crate::env;
 use crate::failure;
 
@@ -53,7 +53,7 @@ fn bucket(template: &Template, named: &str, not_looked_at: &mut Vec<String>) -> 
         let since = "the template leaves it to S3, which blocks it for buckets made since April 2023";
         not_looked_at.push(format!("public access to {id}: {since}"));
     }
-    let notifications = buckets::notifications(&properties["NotificationConfiguration"]);
+    let notifications = buckets::notifications(template, &properties["NotificationConfiguration"]);
     if notifications.elsewhere {
         not_looked_at.push(format!("events of {id} that go to SNS, Lambda or EventBridge"));
     }
@@ -71,15 +71,24 @@ fn bucket(template: &Template, named: &str, not_looked_at: &mut Vec<String>) -> 
     }
 }
 
-/// A queue, by its URL or ARN.
-fn queue_facts(template: &Template, named: &str, not_looked_at: &mut Vec<String>) -> Queue {
-    let named_by_property = || {
+/// The queue with this URL or ARN.
+fn named_queue<'a>(template: &'a Template, named: &str) -> Option<(&'a str, &'a Resource)> {
+    let by_name = || {
         let mut queues = template.of_kind("AWS::SQS::Queue");
         let last = |name: String| named.ends_with(&format!(":{name}")) || named.ends_with(&format!("/{name}"));
         queues.find(|(_, queue)| text_of(&queue.properties["QueueName"]).is_some_and(last))
     };
-    let found = template.named(named).or_else(named_by_property);
-    let Some((id, resource)) = found.filter(|(_, resource)| resource.kind == "AWS::SQS::Queue") else {
+    template.named(named).or_else(by_name).filter(|(_, resource)| resource.kind == "AWS::SQS::Queue")
+}
+
+/// How the facts spell a queue's ARN, however the template does.
+pub fn queue_arn(template: &Template, value: &Value) -> String {
+    let text = text_of(value).unwrap_or_default();
+    named_queue(template, &text).map_or(text, |(id, _)| format!("<{id}.Arn>"))
+}
+
+fn queue_facts(template: &Template, named: &str, not_looked_at: &mut Vec<String>) -> Queue {
+    let Some((id, resource)) = named_queue(template, named) else {
         not_looked_at.push(format!("the queue {named}: it is not in the template"));
         return Queue { title: named.to_owned(), arn: named.to_owned(), ..Queue::default() };
     };

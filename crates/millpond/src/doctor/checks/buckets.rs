@@ -100,21 +100,21 @@ fn cors_of(
     breaks: &'static str,
 ) -> Option<Finding> {
     let rules = bucket.cors.as_ref()?;
-    let (mut missing, has) = (Vec::new(), |list: &[String], wanted: &str| {
-        let wanted = wanted.to_ascii_lowercase();
-        list.iter().any(|pattern| matches(&pattern.to_ascii_lowercase(), &wanted))
-    });
+    let has = |list: &[String], wanted: &str| {
+        list.iter().any(|pattern| matches(&pattern.to_ascii_lowercase(), &wanted.to_ascii_lowercase()))
+    };
+    let mut missing = Vec::new();
     for method in methods {
-        // S3 goes by the first rule that fits a request as a whole.
-        let rules: Vec<_> = rules.iter().filter(|rule| has(&rule.methods, method)).collect();
-        if rules.is_empty() {
-            missing.push(format!("method {method}"));
-        } else if let Some(header) = headers.iter().find(|header| !rules.iter().any(|rule| has(&rule.headers, header)))
-        {
-            missing.push(format!("header {header} with {method}"));
-        } else if !rules.iter().any(|rule| has(&rule.exposed, "etag")) {
-            missing.push(format!("reading ETag after {method}"));
-        }
+        // One rule has to admit a request as a whole.
+        let lacks = rules.iter().filter(|rule| has(&rule.methods, method)).map(|rule| {
+            let refused = headers.iter().filter(|header| !has(&rule.headers, header));
+            let mut lacks: Vec<_> = refused.map(|header| format!("header {header} with {method}")).collect();
+            if !has(&rule.exposed, "etag") {
+                lacks.push(format!("reading ETag after {method}"));
+            }
+            lacks
+        });
+        missing.extend(lacks.min_by_key(Vec::len).unwrap_or_else(|| vec![format!("method {method}")]));
     }
     if missing.is_empty() {
         return None;
@@ -229,7 +229,7 @@ pub(super) fn absent(facts: &Facts) -> Vec<Finding> {
             "no-list-bucket",
             format!("{} answers these credentials 403 for an absent key, not 404", bucket.title),
             "whoever has the same permissions takes what is absent for forbidden: jobs are not found, and outcomes never written",
-            format!("allow s3:ListBucket on {}, without a condition on s3:prefix", bucket.title),
+            format!("allow s3:ListBucket on {}, without a condition on s3:prefix; and s3:GetObject on its keys", bucket.title),
         )
         .see(ABSENT)
     };

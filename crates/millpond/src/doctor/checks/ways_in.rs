@@ -64,7 +64,7 @@ pub(super) fn timeout(facts: &Facts) -> Vec<Finding> {
         Finding::fault(
             "api-timeout",
             format!("{name} may take {timeout_s} s, and an HTTP API waits for 30 s"),
-            "callers get a 503 for calls that go on, are billed, and may have made a job",
+            "callers get an error for calls that go on, are billed, and may have made a job",
             format!("set Timeout of {name} to 29 or less"),
         )
         .see(HTTP_QUOTAS)
