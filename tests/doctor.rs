@@ -158,6 +158,10 @@ fn advice_is_no_fault_and_the_unknown_is_said() {
     let (code, lines) = edited(&unknown);
     assert_eq!((code, codes(&lines).len(), lines.len()), (0, 0, 1), "{lines:?}");
     assert!(lines[0]["what"].as_str().unwrap().starts_with("MessageRetentionPeriod of JobQueue"), "{lines:?}");
+    let (code, lines) =
+        edited(&[("Prefix: jobs/, ExpirationInDays: 30", "Prefix: jobs/, ExpirationInDays: !ImportValue days")]);
+    assert_eq!((code, codes(&lines).len(), lines.len()), (0, 0, 1), "{lines:?}");
+    assert!(lines[0]["what"].as_str().unwrap().starts_with("the lifecycle rules of Outbox"), "{lines:?}");
     let (code, lines) = edited(&[("Role: !GetAtt SweepRole.Arn", "Role: arn:aws:iam::1234:role/sweep")]);
     assert_eq!((code, codes(&lines).len()), (0, 0));
     assert!(lines[0]["what"].as_str().unwrap().starts_with("what Sweep may do"), "{lines:?}");

@@ -42,19 +42,20 @@ pub fn cors(rules: &Value) -> Vec<CorsRule> {
     many(rules).iter().map(rule).collect()
 }
 
-/// `Rules` that delete something current.
-pub fn lifecycle(rules: &Value) -> Vec<LifecycleRule> {
+/// `Rules` that delete something current; none if it is not known when.
+pub fn lifecycle(rules: &Value) -> Option<Vec<LifecycleRule>> {
     // Millpond tags nothing.
-    let enabled = many(rules).iter().filter(|rule| rule["Status"] == "Enabled" && rule["TagFilters"].is_null());
-    let rule = |rule: &Value| {
-        let days = match number(&rule["ExpirationInDays"]) {
-            Some(days) => u32::try_from(days).unwrap_or(u32::MAX),
-            None if rule.get("ExpirationDate").is_some() => 0,
-            None => return None,
+    let ours = many(rules).iter().filter(|rule| rule["Status"] == "Enabled" && rule["TagFilters"].is_null());
+    let mut all = Vec::new();
+    for rule in ours {
+        let days = match (&rule["ExpirationInDays"], &rule["ExpirationDate"]) {
+            (Value::Null, Value::Null) => continue,
+            (Value::Null, _) => 0,
+            (days, _) => u32::try_from(number(days)?).unwrap_or(u32::MAX),
         };
-        Some(LifecycleRule { prefix: text_of(&rule["Prefix"]).unwrap_or_default(), days })
-    };
-    enabled.filter_map(rule).collect()
+        all.push(LifecycleRule { prefix: text_of(&rule["Prefix"]).unwrap_or_default(), days });
+    }
+    Some(all)
 }
 
 /// Whether `PublicAccessBlockConfiguration` blocks in all four ways; what is not said is off.

@@ -53,6 +53,11 @@ fn bucket(template: &Template, named: &str, not_looked_at: &mut Vec<String>) -> 
         let since = "the template leaves it to S3, which blocks it for buckets made since April 2023";
         not_looked_at.push(format!("public access to {id}: {since}"));
     }
+    let rules = &properties["LifecycleConfiguration"]["Rules"];
+    let lifecycle = buckets::lifecycle(rules);
+    if lifecycle.is_none() {
+        not_looked_at.push(format!("the lifecycle rules of {id}: their days are known only once it is deployed"));
+    }
     let notifications = buckets::notifications(template, &properties["NotificationConfiguration"]);
     if notifications.elsewhere {
         not_looked_at.push(format!("events of {id} that go to SNS, Lambda or EventBridge"));
@@ -64,7 +69,7 @@ fn bucket(template: &Template, named: &str, not_looked_at: &mut Vec<String>) -> 
         depends_on: resource.depends_on.clone(),
         notifications: Some(notifications),
         cors: Some(buckets::cors(&properties["CorsConfiguration"]["CorsRules"])),
-        lifecycle: Some(buckets::lifecycle(&properties["LifecycleConfiguration"]["Rules"])),
+        lifecycle,
         public_access_blocked: block.is_object().then(|| buckets::is_blocked(block)),
         kms_key: Some(buckets::kms_key(&properties["BucketEncryption"])),
         tells_absent: None,
