@@ -56,6 +56,7 @@ fn help() {
         ("help_alias", "models alias --help"),
         ("help_keys_add", "keys add --help"),
         ("help_redrive", "dead-letters redrive --help"),
+        ("help_doctor", "doctor --help"),
     ] {
         insta::assert_snapshot!(name, screen(dir.path(), NOWHERE, line));
     }
@@ -82,6 +83,41 @@ fn faults_without_a_server() {
         "keys add --tenant t --rate 0",
         "worker --queue-url x",
         "worker --endpoints absent.json",
+    ];
+    let screens: Vec<String> = lines.iter().map(|line| screen(dir.path(), NOWHERE, line)).collect();
+    insta::assert_snapshot!(screens.join("\n"));
+}
+
+/// What the doctor shows of a template: what breaks and how to mend it, what it could not look at, and how it was called wrongly.
+#[test]
+fn doctor() {
+    let dir = folder();
+    let template = std::fs::read_to_string(root().join("infra/template.yaml")).unwrap();
+    std::fs::write(dir.path().join("good.yaml"), &template).unwrap();
+    let bad = [
+        ("maxReceiveCount: 10", "maxReceiveCount: 3"),
+        ("MessageRetentionPeriod: 1209600", "MessageRetentionPeriod: !ImportValue Days"),
+        ("    DependsOn: JobQueuePolicy\n", ""),
+        ("SSEAlgorithm: AES256", "SSEAlgorithm: aws:kms"),
+    ];
+    let bad = bad.iter().fold(template, |text, (from, to)| text.replacen(from, to, 1));
+    std::fs::write(dir.path().join("bad.yaml"), bad).unwrap();
+    std::fs::write(dir.path().join("damaged.yaml"), "Resources:\n  A: [1, 2\n  B: 3\n").unwrap();
+    std::fs::write(dir.path().join("foreign.yaml"), "Resources: { A: { Type: AWS::SQS::Queue } }").unwrap();
+    let lines = [
+        "doctor --template good.yaml",
+        "doctor --template bad.yaml",
+        "doctor --template bad.yaml --json",
+        "doctor --template good.yaml --parameter WorkerTimeout=7",
+        "doctor --template good.yaml --parameter Colour=red",
+        "doctor --template good.yaml --parameter Colour",
+        "doctor --template damaged.yaml",
+        "doctor --template foreign.yaml",
+        "doctor --template absent.yaml",
+        "doctor --template good.yaml --probe",
+        "doctor --parameter A=b",
+        "doctor",
+        "doctor --queue-url x",
     ];
     let screens: Vec<String> = lines.iter().map(|line| screen(dir.path(), NOWHERE, line)).collect();
     insta::assert_snapshot!(screens.join("\n"));

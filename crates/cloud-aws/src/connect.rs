@@ -45,8 +45,8 @@ impl fmt::Debug for StaticCredentials {
 /// The two clients, from which buckets and queues are opened. Cloning shares their connections.
 #[derive(Debug, Clone)]
 pub struct Aws {
-    s3: aws_sdk_s3::Client,
-    sqs: aws_sdk_sqs::Client,
+    pub(crate) s3: aws_sdk_s3::Client,
+    pub(crate) sqs: aws_sdk_sqs::Client,
 }
 
 impl Aws {

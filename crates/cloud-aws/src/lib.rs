@@ -5,6 +5,7 @@
 
 mod connect;
 mod error;
+pub mod inspect;
 mod limits;
 mod object_store;
 mod queue;

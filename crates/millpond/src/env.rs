@@ -45,8 +45,14 @@ pub const S3_URL: &str = "AWS_ENDPOINT_URL_S3";
 pub const SQS_URL: &str = "AWS_ENDPOINT_URL_SQS";
 /// `millpond api` and `worker`: whose jobs dropped files are.
 pub const TENANT: &str = "MILLPOND_TENANT";
-/// `millpond worker`: the queue's visibility timeout, in seconds.
+/// `millpond worker`, and functions: the queue's visibility timeout, in seconds.
 pub const VISIBILITY_TIMEOUT_SECONDS: &str = "MILLPOND_VISIBILITY_TIMEOUT_SECONDS";
+/// What functions are told of their own timeout, in seconds. Here only `doctor` looks at it, in templates.
+pub const FUNCTION_TIMEOUT_SECONDS: &str = "MILLPOND_FUNCTION_TIMEOUT_SECONDS";
+/// What functions are told of their mapping's batch size. Here only `doctor` looks at it, in templates.
+pub const BATCH_SIZE: &str = "MILLPOND_BATCH_SIZE";
+/// What a function is. Here only `doctor` looks at it, in templates.
+pub const ROLE: &str = "MILLPOND_ROLE";
 /// Where ONNX Runtime's shared library is, in a program built with the feature `onnxruntime`; nets run on rten if unset.
 #[cfg(feature = "onnxruntime")]
 pub const ONNX_RUNTIME: &str = "MILLPOND_ONNX_RUNTIME";

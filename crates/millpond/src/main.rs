@@ -5,6 +5,7 @@ mod bench;
 mod client;
 mod config;
 mod demo;
+mod doctor;
 mod env;
 mod failure;
 mod jobs;
@@ -79,6 +80,8 @@ enum Command {
     /// List, show and send again what was given up
     #[command(subcommand)]
     DeadLetters(operate::DeadLetters),
+    /// Check a template, or what runs, for pitfalls that break jobs
+    Doctor(doctor::Args),
     /// Measure it beside its peers, in one run
     #[command(subcommand)]
     Bench(bench::Command),
@@ -118,6 +121,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Keys(command) => key_commands::run(command).await,
         Command::Sweep(args) => operate::sweep(args).await,
         Command::DeadLetters(command) => operate::dead_letters(command).await,
+        Command::Doctor(args) => doctor::run(args).await,
         Command::Bench(command) => bench::run(command).await,
     }
 }
