@@ -95,6 +95,11 @@ impl Emulator {
         serde_json::from_str(&text).unwrap_or(Value::String(text))
     }
 
+    /// Whether an invocation is under way.
+    pub fn is_busy(&self) -> bool {
+        self.http.try_lock().is_err()
+    }
+
     /// Kills the function's process, as Lambda does with one that takes too much memory.
     pub fn kill_function(&self) {
         let id = self.child.id();

@@ -147,7 +147,7 @@ pub async fn case(setting: Setting) {
         ends.iter().filter(|end| *end != "open").count()
     };
     let watch = async {
-        world.until("the first jobs have ended", async || ended().await >= 4).await;
+        world.until("a worker is busy", async || ended().await >= 4 && workers[0].is_busy()).await;
         workers[0].kill_function();
         world.until("all jobs have ended", async || ended().await == good.len() + bad.len()).await;
         let dead_letters = async || !world.outbox.list("dead/", None, 10).await.expect("a list").objects.is_empty();
@@ -158,6 +158,8 @@ pub async fn case(setting: Setting) {
     let all = async { tokio::join!(jobs.run(), dead.run(), watch) };
     tokio::time::timeout(PATIENCE, all).await.expect("it ends in time");
 
+    let log = workers[0].log();
+    assert!(log.contains("exited: signal: killed"), "{log}");
     for file in &good {
         assert_eq!(world.end_of(file.job).await, "succeeded", "{}", file.event);
     }
