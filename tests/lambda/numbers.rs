@@ -115,6 +115,11 @@ async fn browsers_may_send_what_a_presigned_upload_asks_for() {
     assert_eq!(rule["AllowedMethods"], json!([signed.method]));
     let sent: BTreeSet<_> = signed.headers.keys().map(|name| name.to_lowercase()).collect();
     assert_eq!(sent, texts(&rule["AllowedHeaders"]).into_iter().collect());
+
+    let outbox = template(&[]).properties("Outbox");
+    let rule = &outbox["CorsConfiguration"]["CorsRules"][0];
+    let signed = ledger().await.outbox.presign_get("results/x", Duration::from_secs(900), None).await.expect("a URL");
+    assert!(texts(&rule["AllowedMethods"]).contains(&signed.method) && signed.headers.is_empty(), "{signed:?}");
 }
 
 /// A function URL answers preflights itself, so it must say what the router says.
@@ -144,6 +149,8 @@ async fn a_function_url_allows_what_the_router_does() {
     assert!(expected.remove("x-api-key"));
     expected.extend(["x-amz-content-sha256", "x-amz-date", "x-amz-security-token"].map(str::to_owned));
     assert_eq!(stated("AllowHeaders"), expected);
+    // An HTTP API's own would take the router's place. https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
+    assert_eq!(template(&[]).properties("HttpApi").get("CorsConfiguration"), None);
 }
 
 /// Over buckets and a queue that nothing here calls.

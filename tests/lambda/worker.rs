@@ -132,9 +132,15 @@ pub async fn timeout(setting: Setting) {
     let timeout = Duration::from_secs(14);
     let worker = world.function_within("Worker", timeout).await;
     let hangs = world.drop_file("slow", "x.json", slow().to_string()).await;
-    let began = Instant::now();
-    assert_eq!(invoke(&world, &worker, &[hangs.event]).await, [0; 0]);
-    assert!(began.elapsed() < timeout, "{:?}", began.elapsed());
+    // On a busy machine it may come too late to be begun; then it comes again.
+    for _ in 0..10 {
+        let began = Instant::now();
+        assert_eq!(invoke(&world, &worker, std::slice::from_ref(&hangs.event)).await, [0; 0]);
+        assert!(began.elapsed() < timeout, "{:?}", began.elapsed());
+        if world.end_of(hangs.job).await != "open" {
+            break;
+        }
+    }
     assert_eq!(world.end_of(hangs.job).await, "failed: timed_out");
 
     let next = world.drop_file("wine-quality", "x.json", wine().to_string()).await;
