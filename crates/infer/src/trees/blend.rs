@@ -15,6 +15,7 @@ mod kernel;
 
 use super::leaves::Leaves;
 use super::ranks::Ranks;
+use super::simd::Splits;
 use super::{PredictError, Scalar};
 
 pub(super) use build::{Costs, Plan};
@@ -22,14 +23,6 @@ pub(super) use kernel::Predict;
 
 /// Levels that a row's byte has a bit for.
 const MAX_LEVELS: u32 = 8;
-
-/// A split as the lanes ask it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Split {
-    /// Four times the byte that is 127 above the highest rank that goes left.
-    bound: u32,
-    column: u32,
-}
 
 /// A tree as far as it is blended.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,7 +56,7 @@ struct Step {
 pub(super) struct Blend<X: Scalar, V> {
     ranks: Ranks<X::Key>,
     trees: Vec<Blended>,
-    splits: Vec<Split>,
+    splits: Splits,
     /// By tree, and then by output if leaves have a value for each: what a row's bits point at.
     tables: Vec<V>,
     /// By tree that is walked on: the node that a row's bits point at.
@@ -79,7 +72,7 @@ impl<X: Scalar, V> Blend<X, V> {
     pub(super) fn memory_bytes(&self) -> usize {
         self.ranks.memory_bytes()
             + self.trees.capacity() * size_of::<Blended>()
-            + self.splits.capacity() * size_of::<Split>()
+            + self.splits.memory_bytes()
             + self.tables.capacity() * size_of::<V>()
             + self.entries.capacity() * size_of::<u32>()
             + self.steps.capacity() * size_of::<Step>()

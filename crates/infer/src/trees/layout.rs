@@ -49,8 +49,8 @@ impl Layout {
     fn costs(self) -> Costs {
         match self {
             Self::Walk => Costs { walk: 0 },
-            Self::Portable => Costs { walk: 11 },
-            Self::Avx2 => Costs { walk: 48 },
+            Self::Portable => Costs { walk: 5 },
+            Self::Avx2 => Costs { walk: 100 },
             Self::Avx512 => Costs { walk: 110 },
         }
     }
@@ -66,6 +66,7 @@ impl<X: Scalar, V: Scalar> Forest<X, V> {
 
     pub(super) fn laid_out_within(mut self, layout: Layout, max_bytes: usize) -> Self {
         self.layout = layout;
+        self.blend = None;
         let plan = Plan {
             columns: &self.columns,
             trees: &self.trees,
@@ -73,7 +74,8 @@ impl<X: Scalar, V: Scalar> Forest<X, V> {
             leaves: &self.leaves,
             outputs: self.outputs(),
             costs: layout.costs(),
-            max_bytes,
+            // Beside what the forest itself takes.
+            max_bytes: max_bytes.saturating_sub(self.memory_bytes()),
         };
         self.blend = if layout.is_available() { plan.lay_out().map(Box::new) } else { None };
         if self.blend.is_none() {

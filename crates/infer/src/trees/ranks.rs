@@ -44,6 +44,8 @@ struct Feature {
     /// Its levels, from the top: where each one's blocks start.
     starts: [u32; LEVELS],
     levels: u32,
+    /// How many keys the top level has.
+    top: u32,
     /// How many of `ranked` are its own.
     columns: u32,
 }
@@ -149,8 +151,9 @@ impl<K: Ord + Copy> Ranks<K> {
                 self.blocks.push(block);
             }
         }
+        let top = levels[levels.len() - 1].len() as u32;
         let columns = (self.ranked.len() - first_column) as u32;
-        self.features.push(Feature { feature, starts, levels: levels.len() as u32, columns });
+        self.features.push(Feature { feature, starts, levels: levels.len() as u32, top, columns });
         Some(())
     }
 
@@ -223,9 +226,19 @@ impl<K: Key> Ranks<K> {
                 let value = rows[*start as usize + feature.feature];
                 *key = if value.is_nan() { X::LOWEST } else { value.key() };
             }
-            low.fill(0);
-            // Level by level, so that no row waits for another.
-            for start in &feature.starts[..feature.levels as usize] {
+            // Level by level, so that no row waits for another. All rows share the top one: the compiler makes vectors of rows.
+            let (top, starts) = feature.starts[..feature.levels as usize].split_at(1);
+            let top = &self.blocks[top[0] as usize][..feature.top as usize];
+            for (ranks, keys) in low.as_chunks_mut::<16>().0.iter_mut().zip(keys.as_chunks::<16>().0) {
+                let mut reached = [0_i32; 16];
+                for cut in top {
+                    for (reached, key) in reached.iter_mut().zip(keys) {
+                        *reached += i32::from(*cut <= *key);
+                    }
+                }
+                *ranks = reached.map(|reached| reached as u16);
+            }
+            for start in starts {
                 let blocks = &self.blocks[*start as usize..];
                 for (rank, key) in low.iter_mut().zip(&*keys) {
                     *rank = *rank * 16 + key.count(lanes, &blocks[usize::from(*rank)]) as u16;

@@ -4,8 +4,9 @@ use super::super::Scalar;
 use super::super::column::Column;
 use super::super::leaves::Leaves;
 use super::super::ranks::{Cut, Question, Ranks, SEGMENT};
+use super::super::simd::{Split, Splits};
 use super::super::walk::{Nodes, Packed, Tree};
-use super::{Blend, Blended, MAX_LEVELS, Split, Step};
+use super::{Blend, Blended, MAX_LEVELS, Step};
 
 /// What a tree takes, a row, in a unit of its own: asking for a level doubles with each level, walking is the same for each.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +64,7 @@ impl<X: Scalar, V: Scalar> Plan<'_, X, V> {
         let mut blend = Blend {
             ranks,
             trees: Vec::with_capacity(self.trees.len()),
-            splits: Vec::with_capacity(chosen.iter().map(|(levels, _)| (1 << levels) - 1).sum()),
+            splits: Splits::with_capacity(chosen.iter().map(|(levels, _)| (1 << levels) - 1).sum()),
             tables: Vec::new(),
             entries: Vec::new(),
             steps: Vec::new(),
@@ -132,7 +133,7 @@ impl<X: Scalar, V: Scalar> Plan<'_, X, V> {
                 let Cut { column, bound } = cuts[(tree.start + place) as usize];
                 // Whatever decides nothing asks a column that there is, if there is any.
                 let bound = u32::from(SEGMENT as u8 + bound.min(SEGMENT as u8));
-                blend.splits.push(Split { bound: bound * 0x0101_0101, column });
+                blend.splits.push(bound * 0x0101_0101, column);
             }
             for slot in (0..width).rev() {
                 let place = level[slot];

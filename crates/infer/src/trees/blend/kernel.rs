@@ -3,8 +3,9 @@
 use super::super::lanes::{Column, Lanes, Work};
 use super::super::leaves::All;
 use super::super::ranks::{Scratch, row_at};
+use super::super::simd::{Asked, Split};
 use super::build::table_bits;
-use super::{Blend, Blended, Leaves, MAX_LEVELS, PredictError, Scalar, Split};
+use super::{Blend, Blended, Leaves, MAX_LEVELS, PredictError, Scalar};
 
 /// Columns of a block of rows should stay within a core's first cache beside a stretch of trees.
 const BLOCK_BYTES: usize = 24 << 10;
@@ -89,6 +90,7 @@ fn add_one<L: Lanes, X: Scalar, V: Scalar>(
     columns: &[L::Column],
     sums: &mut [V],
 ) {
+    let asked = blend.splits.of(columns);
     let mut trees = trees.iter().peekable();
     while let Some(&tree) = trees.peek() {
         let output = tree.output;
@@ -104,9 +106,9 @@ fn add_one<L: Lanes, X: Scalar, V: Scalar>(
         // As long as trees add to the same output, its sums stay in registers.
         let mut held = V::load(lanes, sums);
         while let Some(tree) = trees.next_if(|tree| tree.output == output && tree.rest == 0) {
-            let splits = &blend.splits[tree.splits as usize..];
+            let splits = asked.from(tree.splits as usize);
             let table = &blend.tables[tree.table as usize..];
-            let bits = leaf_bits(lanes, tree.levels, splits, columns);
+            let bits = leaf_bits(lanes, tree.levels, splits);
             add(lanes, tree.levels, bits, table, &mut held);
         }
         V::store(lanes, held, sums);
@@ -125,7 +127,7 @@ fn add_all<L: Lanes, X: Scalar, V: Scalar>(
     outputs: usize,
 ) {
     for tree in trees {
-        let splits = &blend.splits[tree.splits as usize..];
+        let splits = blend.splits.of(columns).from(tree.splits as usize);
         if tree.rest > 0 {
             let index = index(lanes, blend, tree, columns);
             for_each_leaf(blend, tree, &index, columns, [L::UNIT, V::vectors::<L>()], &mut |row, leaf| {
@@ -135,7 +137,7 @@ fn add_all<L: Lanes, X: Scalar, V: Scalar>(
             });
             continue;
         }
-        let bits = leaf_bits(lanes, tree.levels, splits, columns);
+        let bits = leaf_bits(lanes, tree.levels, splits);
         for (output, sums) in sums.chunks_exact_mut(L::ROWS).enumerate() {
             let table = &blend.tables[tree.table as usize + (output << table_bits(tree.levels))..];
             let mut held = V::load(lanes, sums);
@@ -148,9 +150,9 @@ fn add_all<L: Lanes, X: Scalar, V: Scalar>(
 /// Which of a tree's entries each row takes.
 #[inline(always)]
 fn index<L: Lanes, X: Scalar, V>(lanes: L, blend: &Blend<X, V>, tree: &Blended, columns: &[L::Column]) -> L::Column {
-    let splits = &blend.splits[tree.splits as usize..];
+    let splits = blend.splits.of(columns).from(tree.splits as usize);
     let mut index = L::Column::ZERO;
-    lanes.store(leaf_bits(lanes, tree.levels, splits, columns), &mut index);
+    lanes.store(leaf_bits(lanes, tree.levels, splits), &mut index);
     for byte in index.bytes_mut() {
         *byte >>= MAX_LEVELS - tree.levels;
     }
@@ -202,16 +204,16 @@ fn add<L: Lanes, V: Scalar>(lanes: L, levels: u32, bits: L::Bits, table: &[V], s
 
 /// The bits that a tree's splits leave each row: the root's highest, and a set one for left.
 #[inline(always)]
-fn leaf_bits<L: Lanes>(lanes: L, levels: u32, splits: &[Split], columns: &[L::Column]) -> L::Bits {
+fn leaf_bits<L: Lanes>(lanes: L, levels: u32, splits: Asked<'_, L::Column>) -> L::Bits {
     let mut ways = [lanes.none(); MAX_LEVELS as usize];
     match levels {
-        1 => upper_bits::<L, 1>(lanes, splits, columns, &mut ways),
-        2 => upper_bits::<L, 2>(lanes, splits, columns, &mut ways),
-        3 => upper_bits::<L, 3>(lanes, splits, columns, &mut ways),
-        4 => upper_bits::<L, 4>(lanes, splits, columns, &mut ways),
+        1 => upper_bits::<L, 1>(lanes, splits, &mut ways),
+        2 => upper_bits::<L, 2>(lanes, splits, &mut ways),
+        3 => upper_bits::<L, 3>(lanes, splits, &mut ways),
+        4 => upper_bits::<L, 4>(lanes, splits, &mut ways),
         _ => {
-            let index = upper_bits::<L, 4>(lanes, splits, columns, &mut ways);
-            lower_bits(lanes, levels, &splits[15..], columns, &mut ways, index)
+            let index = upper_bits::<L, 4>(lanes, splits, &mut ways);
+            lower_bits(lanes, levels, splits, &mut ways, index)
         }
     }
 }
@@ -220,17 +222,14 @@ fn leaf_bits<L: Lanes>(lanes: L, levels: u32, splits: &[Split], columns: &[L::Co
 #[inline(always)]
 fn upper_bits<L: Lanes, const LEVELS: usize>(
     lanes: L,
-    splits: &[Split],
-    columns: &[L::Column],
+    splits: Asked<'_, L::Column>,
     ways: &mut [L::Bits; MAX_LEVELS as usize],
 ) -> L::Bits {
-    let splits = &splits[..(1 << LEVELS) - 1];
     let mut index = lanes.none();
     macro_rules! level {
         ($level:literal, $choice:ident) => {
             if LEVELS > $level {
-                let (level, _) = splits[(1 << $level) - 1..].as_chunks::<{ 1 << $level }>();
-                ways[$level] = $choice(lanes, &level[0], columns, &ways[..$level]);
+                ways[$level] = $choice(lanes, splits.part((1 << $level) - 1), &ways[..$level]);
                 index = lanes.merge(index, ways[$level], $level);
             }
         };
@@ -247,20 +246,17 @@ fn upper_bits<L: Lanes, const LEVELS: usize>(
 fn lower_bits<L: Lanes>(
     lanes: L,
     levels: u32,
-    splits: &[Split],
-    columns: &[L::Column],
+    splits: Asked<'_, L::Column>,
     ways: &mut [L::Bits; MAX_LEVELS as usize],
     mut index: L::Bits,
 ) -> L::Bits {
-    let (mut parts, _) = splits.as_chunks::<16>();
     for level in 4..levels as usize {
-        let (own, rest) = parts.split_at(1 << (level - 4));
-        parts = rest;
+        let first = (1 << level) - 1;
         let near: [L::Bits; 4] = [ways[level - 4], ways[level - 3], ways[level - 2], ways[level - 1]];
         // Outcomes of halves, quarters, ... that wait for their other half.
-        let mut waiting = [lanes.none(); 4];
-        for (at, part) in own.iter().enumerate() {
-            let mut outcome = choice4(lanes, part, columns, &near);
+        let mut waiting = [lanes.none(); 5];
+        for at in 0..1_usize << (level - 4) {
+            let mut outcome = choice4(lanes, splits.part(first + 16 * at), &near);
             let pairs = at.trailing_ones() as usize;
             for pair in 0..pairs {
                 outcome = lanes.choose(ways[level - 5 - pair], outcome, waiting[pair]);
@@ -275,18 +271,18 @@ fn lower_bits<L: Lanes>(
 
 /// Whether each row goes left at the split.
 #[inline(always)]
-fn choice0<L: Lanes>(lanes: L, [split]: &[Split; 1], columns: &[L::Column], _: &[L::Bits]) -> L::Bits {
-    lanes.at_most(&columns[split.column as usize], split.bound)
+fn choice0<L: Lanes>(lanes: L, split: Asked<'_, L::Column, [Split; 1]>, _: &[L::Bits]) -> L::Bits {
+    let (column, bound) = split.column();
+    lanes.at_most(column, bound)
 }
 
 /// Of a level's splits, or of some that lie together, each row's own: which way it goes there, by the ways that it went above.
 macro_rules! choices {
     ($($name:ident $half:ident $count:literal,)*) => {$(
         #[inline(always)]
-        fn $name<L: Lanes>(lanes: L, level: &[Split; 2 * $count], columns: &[L::Column], ways: &[L::Bits]) -> L::Bits {
-            let (halves, _) = level.as_chunks::<$count>();
-            let no = $half(lanes, &halves[0], columns, &ways[1..]);
-            let yes = $half(lanes, &halves[1], columns, &ways[1..]);
+        fn $name<L: Lanes>(lanes: L, level: Asked<'_, L::Column, [Split; 2 * $count]>, ways: &[L::Bits]) -> L::Bits {
+            let no = $half(lanes, level.half::<$count>(0), &ways[1..]);
+            let yes = $half(lanes, level.half::<$count>(1), &ways[1..]);
             lanes.choose(ways[0], yes, no)
         }
     )*};

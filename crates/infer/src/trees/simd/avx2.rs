@@ -1,51 +1,62 @@
-//! A group is a vector of 32 rows.
+//! A group is two vectors of 32 rows: what is loaded of a split serves both.
 
 use std::arch::x86_64::*;
 
 use super::super::lanes::{Aligned, Column, Lanes};
-use super::{Avx2, bytes, ints, longs, singles};
+use super::x86::{Avx2, bytes, ints, longs, singles};
 
 impl Lanes for Avx2 {
-    const ROWS: usize = 32;
+    const ROWS: usize = 64;
     const UNIT: usize = 32;
     const SINGLES: usize = 4;
     const DOUBLES: usize = 1;
-    type Column = Aligned<32>;
-    type Bits = __m256i;
-    type Sums32 = [__m256; 4];
-    type Sums64 = [f64; 32];
+    type Column = Aligned<64>;
+    type Bits = [__m256i; 2];
+    type Sums32 = [__m256; 8];
+    type Sums64 = [f64; 64];
 
     #[inline(always)]
-    fn none(self) -> __m256i {
+    fn none(self) -> Self::Bits {
         // SAFETY: `self` says that the machine has AVX2.
-        unsafe { _mm256_setzero_si256() }
+        unsafe { [_mm256_setzero_si256(); 2] }
     }
 
     #[inline(always)]
-    fn at_most(self, column: &Self::Column, bound: u32) -> __m256i {
-        // SAFETY: as above.
-        unsafe { _mm256_sub_epi8(_mm256_set1_epi32(bound as i32), bytes(&column.0)) }
-    }
-
-    #[inline(always)]
-    fn choose(self, by: __m256i, yes: __m256i, no: __m256i) -> __m256i {
-        // SAFETY: as above.
-        unsafe { _mm256_blendv_epi8(no, yes, by) }
-    }
-
-    #[inline(always)]
-    fn merge(self, index: __m256i, bits: __m256i, place: u32) -> __m256i {
+    fn at_most(self, column: &Self::Column, bound: u32) -> Self::Bits {
+        let (halves, _) = column.0.as_chunks();
         // SAFETY: as above.
         unsafe {
-            let moved = _mm256_srlv_epi32(bits, _mm256_set1_epi32(place as i32));
-            _mm256_or_si256(index, _mm256_and_si256(moved, _mm256_set1_epi8((0x80_u8 >> place) as i8)))
+            let bound = _mm256_set1_epi32(bound as i32);
+            [_mm256_sub_epi8(bound, bytes(&halves[0])), _mm256_sub_epi8(bound, bytes(&halves[1]))]
         }
     }
 
     #[inline(always)]
-    fn store(self, bits: __m256i, column: &mut Self::Column) {
-        // SAFETY: as above; a column has the vector's 32 bytes.
-        unsafe { _mm256_storeu_si256(column.0.as_mut_ptr().cast(), bits) }
+    fn choose(self, by: Self::Bits, yes: Self::Bits, no: Self::Bits) -> Self::Bits {
+        // SAFETY: as above.
+        unsafe { [_mm256_blendv_epi8(no[0], yes[0], by[0]), _mm256_blendv_epi8(no[1], yes[1], by[1])] }
+    }
+
+    #[inline(always)]
+    fn merge(self, index: Self::Bits, bits: Self::Bits, place: u32) -> Self::Bits {
+        // SAFETY: as above.
+        unsafe {
+            let count = _mm256_set1_epi32(place as i32);
+            let mask = _mm256_set1_epi8((0x80_u8 >> place) as i8);
+            [
+                _mm256_or_si256(index[0], _mm256_and_si256(_mm256_srlv_epi32(bits[0], count), mask)),
+                _mm256_or_si256(index[1], _mm256_and_si256(_mm256_srlv_epi32(bits[1], count), mask)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn store(self, bits: Self::Bits, column: &mut Self::Column) {
+        let (halves, _) = column.0.as_chunks_mut::<32>();
+        for (half, bits) in halves.iter_mut().zip(bits) {
+            // SAFETY: as above; each half has the vector's 32 bytes.
+            unsafe { _mm256_storeu_si256(half.as_mut_ptr().cast(), bits) }
+        }
     }
 
     #[inline(always)]
@@ -80,8 +91,12 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     fn load32(self, sums: &[f32]) -> Self::Sums32 {
-        let (vectors, _) = sums.as_chunks();
-        [singles(&vectors[0]), singles(&vectors[1]), singles(&vectors[2]), singles(&vectors[3])]
+        let (vectors, _) = sums.as_chunks::<8>();
+        let mut all = [singles(&vectors[0]); 8];
+        for (all, vector) in all.iter_mut().zip(vectors) {
+            *all = singles(vector);
+        }
+        all
     }
 
     #[inline(always)]
@@ -94,13 +109,13 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn add32<const BITS: usize>(self, index: __m256i, table: &[f32], sums: &mut Self::Sums32) {
-        let (table, _) = table[..1 << BITS].as_chunks();
-        for (at, sum) in (0..).zip(sums) {
+    fn add32<const BITS: usize>(self, index: Self::Bits, table: &[f32], sums: &mut Self::Sums32) {
+        let (table, _) = table[..1 << BITS].as_chunks::<8>();
+        for (at, sum) in sums.iter_mut().enumerate() {
             // SAFETY: as above.
             unsafe {
                 // The lowest byte's index, then the next's: vpermps asks for the lowest 3 bits only, a blend for the highest.
-                let lowest = _mm256_srlv_epi32(index, _mm256_set1_epi32(8 * at + 8 - BITS as i32));
+                let lowest = _mm256_srlv_epi32(index[at / 4], _mm256_set1_epi32((8 * (at % 4) + 8 - BITS) as i32));
                 macro_rules! blend {
                     ($no:expr, $yes:expr, $bit:literal) => {{
                         // The index's bit, as a float's sign.
@@ -108,7 +123,15 @@ impl Lanes for Avx2 {
                         _mm256_blendv_ps($no, $yes, _mm256_castsi256_ps(sign))
                     }};
                 }
-                let mut picked = [_mm256_setzero_ps(); 32];
+                if BITS > 6 {
+                    // As many permutes and blends would take longer than looking each up.
+                    let places = _mm256_and_si256(lowest, _mm256_set1_epi32((1 << BITS) - 1));
+                    // The table has a place for each index that is left.
+                    let leaves = _mm256_i32gather_ps::<4>(table.as_flattened().as_ptr(), places);
+                    *sum = _mm256_add_ps(*sum, leaves);
+                    continue;
+                }
+                let mut picked = [_mm256_setzero_ps(); 8];
                 for (picked, table) in picked.iter_mut().zip(table) {
                     *picked = _mm256_permutevar8x32_ps(singles(table), lowest);
                 }
@@ -124,8 +147,6 @@ impl Lanes for Avx2 {
                 halve!(4, 3);
                 halve!(5, 4);
                 halve!(6, 5);
-                halve!(7, 6);
-                halve!(8, 7);
                 *sum = _mm256_add_ps(*sum, picked[0]);
             }
         }
@@ -133,7 +154,7 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     fn load64(self, sums: &[f64]) -> Self::Sums64 {
-        let mut all = [0.0; 32];
+        let mut all = [0.0; 64];
         all.copy_from_slice(sums);
         all
     }
@@ -144,7 +165,7 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn add64<const BITS: usize>(self, index: __m256i, table: &[f64], sums: &mut Self::Sums64) {
+    fn add64<const BITS: usize>(self, index: Self::Bits, table: &[f64], sums: &mut Self::Sums64) {
         let mut column = Self::Column::ZERO;
         self.store(index, &mut column);
         let table = &table[..1 << BITS];

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::super::lanes::{Aligned, Lanes};
-use super::{Avx512, bytes512, doubles512, ints512, longs512, singles512};
+use super::x86::{Avx512, bytes512, doubles512, ints512, longs512, singles512};
 
 impl Lanes for Avx512 {
     const ROWS: usize = 128;
