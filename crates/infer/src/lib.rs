@@ -6,7 +6,7 @@
 //! - [`sklearn`] reads scikit-learn's forests and boosted trees, exported as JSON, and predicts as scikit-learn does.
 //! - [`lightgbm`] reads LightGBM's text models and predicts with LightGBM's own arithmetic.
 //! - [`onnx_trees`] reads trees in ONNX files, as converters write them, and predicts as ONNX Runtime does.
-//! - [`trees`] is the engine under them all: forests of decision trees walked over order-preserving integer keys.
+//! - [`trees`] is the engine under them all: forests of decision trees, blended for batches and walked for single rows.
 //! - [`tfidf`] makes scikit-learn's text features and runs its linear classifiers on them.
 //! - [`char_rnn`] writes names letter by letter, as the PyTorch tutorial's network does; [`torch`] reads such a network's weights
 //!   when it is added.

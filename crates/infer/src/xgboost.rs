@@ -23,7 +23,7 @@ use objective::Transform;
 use crate::source::{Json, Source, Ubj, forest_bytes};
 use crate::table_model::{Answers, Facts, TableEngine};
 use crate::torch::short;
-use crate::trees::{Builder, Forest, MAX_FEATURES, PredictError};
+use crate::trees::{Builder, Forest, Layout, MAX_FEATURES, PredictError};
 
 pub use crate::load_error::LoadError;
 
@@ -98,10 +98,19 @@ impl XgbModel {
         }
     }
 
+    /// The same model, predicting batches in this way: see [`Forest::laid_out`].
+    #[must_use]
+    pub fn laid_out(mut self, layout: Layout) -> Self {
+        if let Booster::Trees(forest) = self.booster {
+            self.booster = Booster::Trees(forest.laid_out(layout));
+        }
+        self
+    }
+
     /// Predicts for n rows, as XGBoost's `predict` does.
     ///
     /// `rows` is row-major, n × [`num_features`](Self::num_features), NaN for a missing value. `out` is cleared and gets n ×
-    /// [`outputs_per_row`](Self::outputs_per_row). `cancel` is asked before each block of at most 128 rows. Infinities are compared like any
+    /// [`outputs_per_row`](Self::outputs_per_row). `cancel` is asked before each block of at most 512 rows. Infinities are compared like any
     /// number; XGBoost's own `DMatrix` refuses them.
     ///
     /// # Errors

@@ -1,27 +1,13 @@
 //! The forest engine against a naive evaluator, on random trees and awkward values.
 
-use infer::trees::{Builder, Node, Scalar, Test, TreeError, key};
+#[path = "common/naive.rs"]
+mod naive;
+
+use infer::trees::{Builder, Layout, Node, Scalar, Test, TreeError, key};
+use naive::reach;
 use proptest::prelude::*;
 
-/// The leaf that a row falls into, walking as anyone would.
-fn reach<'a, X: Scalar + Into<f64>, V>(nodes: &'a [Node<X, V>], row: &[X]) -> &'a Node<X, V> {
-    let mut at = 0;
-    while let Node::Split { feature, test, missing_left, left, right } = &nodes[at] {
-        let value = row[*feature];
-        let number: f64 = value.into();
-        let goes_left = match test {
-            _ if number.is_nan() => *missing_left,
-            Test::Below(threshold) => value < *threshold,
-            Test::AtMost(threshold) => value <= *threshold,
-            Test::NotEqual(other) => value != *other,
-            Test::NotIn(set) => number < 0.0 || !set.iter().any(|category| f64::from(*category) == number.trunc()),
-        };
-        at = if goes_left { *left } else { *right };
-    }
-    &nodes[at]
-}
-
-fn naive(nodes: &[Node], row: &[f32]) -> f32 {
+fn leaf(nodes: &[Node], row: &[f32]) -> f32 {
     match reach(nodes, row) {
         Node::Leaf(value) => *value,
         other => panic!("{other:?}"),
@@ -102,13 +88,17 @@ proptest! {
         for row in &rows {
             let mut sums = base;
             for (tree, output) in &trees {
-                sums[*output] += naive(tree, row);
+                sums[*output] += leaf(tree, row);
             }
             expected.extend(sums.map(f32::to_bits));
         }
         let mut out = Vec::new();
-        forest.predict(rows.as_flattened(), &mut out, &|| false).unwrap();
-        prop_assert_eq!(out.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), expected.clone());
+        for layout in Layout::available() {
+            let forest = forest.clone().laid_out(layout);
+            forest.predict(rows.as_flattened(), &mut out, &|| false).unwrap();
+            let found = out.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+            prop_assert_eq!(found, expected.clone(), "{:?}", layout);
+        }
         for (row, expected) in rows.iter().zip(expected.chunks(3)) {
             forest.predict(row, &mut out, &|| false).unwrap();
             prop_assert_eq!(out.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), expected.to_vec());
@@ -167,8 +157,12 @@ proptest! {
             expected.extend(sums.map(f64::to_bits));
         }
         let mut out = Vec::new();
-        forest.predict(&rows, &mut out, &|| false).unwrap();
-        prop_assert_eq!(out.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), expected.clone());
+        for layout in Layout::available() {
+            let forest = forest.clone().laid_out(layout);
+            forest.predict(&rows, &mut out, &|| false).unwrap();
+            let found = out.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+            prop_assert_eq!(found, expected.clone(), "{:?}", layout);
+        }
         for (row, expected) in rows.chunks(FEATURES).zip(expected.chunks(3)) {
             forest.predict(row, &mut out, &|| false).unwrap();
             prop_assert_eq!(out.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), expected.to_vec());
@@ -229,7 +223,7 @@ fn large_trees_and_wide_rows() {
         (0..20 * features).map(|at| if at % 11 == 0 { f32::NAN } else { (at * 2_654_435_761 % 8) as f32 }).collect();
     let mut out = Vec::new();
     forest.predict(&rows, &mut out, &|| false).unwrap();
-    let expected: Vec<f32> = rows.chunks(features).map(|row| 0.5 + naive(&nodes, row) + 1.0).collect();
+    let expected: Vec<f32> = rows.chunks(features).map(|row| 0.5 + leaf(&nodes, row) + 1.0).collect();
     assert_eq!(out, expected);
 }
 

@@ -2,7 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::{All, Column, Forest, Leaves, Nodes, Packed, Scalar, Tree};
+use super::column::Column;
+use super::layout::Layout;
+use super::leaves::{All, Leaves};
+use super::walk::{LANES, Nodes, Packed, Tree};
+use super::{Forest, Scalar};
 
 /// What a split asks of a feature's value; a "yes" goes left.
 #[derive(Clone, Debug, PartialEq)]
@@ -230,7 +234,8 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
                 }
             }
         }
-        self.trees.push(Tree { start: start as u32, depth: deepest, output: output as u32 });
+        let nodes = (self.nodes.len() - start) as u32;
+        self.trees.push(Tree { start: start as u32, nodes, depth: deepest, output: output as u32 });
         self.check_size(0)?;
         Ok(())
     }
@@ -253,7 +258,7 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
         let all = (self.nodes.len() + nodes).next_power_of_two();
         let leaf = if self.listed.is_empty() { size_of::<V>() } else { size_of::<u32>() };
         // In a batch, each column has a key for each lane.
-        let column = size_of::<Column>() + super::LANES * size_of::<X::Key>();
+        let column = size_of::<Column>() + LANES * size_of::<X::Key>();
         let bytes = [
             all.saturating_mul(size_of::<Packed<X::Key, u32>>() + leaf),
             // While a tree is added: which nodes were reached, and which are to come.
@@ -298,7 +303,7 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
     /// The forest.
     #[must_use]
     pub fn build(self) -> Forest<X, V> {
-        let Self { features, base, columns, trees, mut nodes, mut values, mut lists, listed, .. } = self;
+        let Self { features, max_bytes, base, columns, trees, mut nodes, mut values, mut lists, listed, .. } = self;
         let len = nodes.len().next_power_of_two();
         let narrow = len <= MAX_NARROWED
             && columns.len() <= 1 << 16
@@ -321,6 +326,7 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
         } else {
             Nodes::Wide(nodes)
         };
-        Forest { features, base, columns, trees, nodes, leaves }
+        let forest = Forest { features, base, columns, trees, nodes, leaves, layout: Layout::Walk, blend: None };
+        forest.laid_out_within(Layout::best(), max_bytes)
     }
 }

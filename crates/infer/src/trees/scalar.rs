@@ -6,7 +6,7 @@ use std::ops::AddAssign;
 /// A float that rows or leaves are made of: f32 or f64.
 pub trait Scalar: sealed::Sealed + Copy + Debug + PartialOrd + PartialEq + AddAssign + Send + Sync + 'static {
     /// An integer of the same size, to be compared instead.
-    type Key: Copy + Debug + Default + Ord + Into<i64> + Send + Sync;
+    type Key: sealed::Key + Debug + Default + Into<i64> + Send + Sync;
 
     /// 0.
     const ZERO: Self;
@@ -90,8 +90,70 @@ pub fn key<X: Scalar>(value: X) -> X::Key {
     value.key()
 }
 
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
+/// What forests do with the two precisions, each in its own way.
+pub(super) mod sealed {
+    use super::super::lanes::Lanes;
+
+    /// An integer that orders as a float does.
+    pub trait Key: Copy + Ord {
+        /// How many of the block's keys, in ascending order, are at most this one.
+        fn count<L: Lanes>(self, lanes: L, block: &[Self; 16]) -> usize;
+    }
+
+    impl Key for i32 {
+        #[inline(always)]
+        fn count<L: Lanes>(self, lanes: L, block: &[Self; 16]) -> usize {
+            lanes.count32(block, self)
+        }
+    }
+
+    impl Key for i64 {
+        #[inline(always)]
+        fn count<L: Lanes>(self, lanes: L, block: &[Self; 16]) -> usize {
+            lanes.count64(block, self)
+        }
+    }
+
+    pub trait Sealed: Copy {
+        /// A group's sums.
+        type Sums<L: Lanes>: Copy;
+
+        /// Vectors that a group's sums fill.
+        fn vectors<L: Lanes>() -> usize;
+        fn load<L: Lanes>(lanes: L, sums: &[Self]) -> Self::Sums<L>;
+        fn store<L: Lanes>(lanes: L, sums: Self::Sums<L>, to: &mut [Self]);
+        /// [`Lanes::add32`].
+        fn add<L: Lanes, const BITS: usize>(lanes: L, index: L::Bits, table: &[Self], sums: &mut Self::Sums<L>);
+    }
+
+    macro_rules! sealed {
+        ($float:ty, $sums:ident, $vectors:ident, $load:ident, $store:ident, $add:ident) => {
+            impl Sealed for $float {
+                type Sums<L: Lanes> = L::$sums;
+
+                #[inline(always)]
+                fn vectors<L: Lanes>() -> usize {
+                    L::$vectors
+                }
+
+                #[inline(always)]
+                fn load<L: Lanes>(lanes: L, sums: &[Self]) -> L::$sums {
+                    lanes.$load(sums)
+                }
+
+                #[inline(always)]
+                fn store<L: Lanes>(lanes: L, sums: L::$sums, to: &mut [Self]) {
+                    lanes.$store(sums, to);
+                }
+
+                #[inline(always)]
+                fn add<L: Lanes, const BITS: usize>(lanes: L, index: L::Bits, table: &[Self], sums: &mut L::$sums) {
+                    lanes.$add::<BITS>(index, table, sums);
+                }
+            }
+        };
+    }
+
+    sealed!(f32, Sums32, SINGLES, load32, store32, add32);
+    sealed!(f64, Sums64, DOUBLES, load64, store64, add64);
 }

@@ -2,6 +2,7 @@
 
 use gbdt::decision_tree::{Data, VALUE_TYPE_UNKNOWN};
 use gbdt::gradient_boost::GBDT;
+use infer::trees::Layout;
 use serde_json::{Value, json};
 
 use super::reference::{inputs, records};
@@ -50,8 +51,6 @@ fn the_gbdt_crate_agrees_to_the_last_bit() {
         let dumped: Vec<Value> = trees.iter().take(model.num_trees()).map(|tree| dump(tree, 0)).collect();
 
         let rows = &inputs(&record)[..2_000 * model.num_features];
-        let mut margins = Vec::new();
-        model.predict_margin(rows, &mut margins, &|| false).unwrap();
         let base = base_margin(&bytes);
         let text = format!("{base}\n{}", Value::Array(dumped));
         let oracle = GBDT::from_xgboost_reader(text.as_bytes(), "reg:linear").unwrap();
@@ -62,7 +61,12 @@ fn the_gbdt_crate_agrees_to_the_last_bit() {
                 Data::new_test_data(row.iter().map(known).collect(), None)
             })
             .collect();
-        assert_eq!(bits(&oracle.predict(&data)), bits(&margins), "{file}");
+        let expected = bits(&oracle.predict(&data));
+        for layout in Layout::available() {
+            let mut margins = Vec::new();
+            model.clone().laid_out(layout).predict_margin(rows, &mut margins, &|| false).unwrap();
+            assert_eq!(bits(&margins), expected, "{file}, {layout:?}");
+        }
         compared += 1;
     }
     assert!(compared >= 10, "only {compared} models were compared");
