@@ -32,17 +32,15 @@ impl Samples {
     pub fn generate(tools: &Tools) -> Self {
         let generate = |arguments: &[&str]| {
             let mut command = installed::bare(&tools.sam);
-            command.args(["local", "generate-event"]).args(arguments).args(["--region", REGION]);
-            let text = installed::log_of(command.env("SAM_CLI_TELEMETRY", "0"), PATIENCE);
+            command.args(["local", "generate-event"]).args(arguments).env("SAM_CLI_TELEMETRY", "0");
+            let text = installed::log_of(&mut command, PATIENCE);
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
         };
-        let http_api = {
-            // This event alone has no region.
-            let mut command = installed::bare(&tools.sam);
-            command.args(["local", "generate-event", "apigateway", "http-api-proxy"]).env("SAM_CLI_TELEMETRY", "0");
-            serde_json::from_str(&installed::log_of(&mut command, PATIENCE)).expect("an event")
-        };
-        Self { s3_put: generate(&["s3", "put"]), sqs: generate(&["sqs", "receive-message"]), http_api }
+        Self {
+            s3_put: generate(&["s3", "put", "--region", REGION]),
+            sqs: generate(&["sqs", "receive-message", "--region", REGION]),
+            http_api: generate(&["apigateway", "http-api-proxy"]),
+        }
     }
 
     /// S3's event of a new object: the body of a message.

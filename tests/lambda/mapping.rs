@@ -13,14 +13,15 @@ use serde_json::{Value, json};
 use crate::emulator::Emulator;
 use crate::events::{Message, Samples};
 use crate::installed::PATIENCE;
-use crate::template::number;
+use crate::template::{number, text};
 use crate::world::{Setting, World, poison, wine};
 
 /// What messages come from and go to.
 pub struct Mapping<'a> {
     samples: &'a Samples,
     queue: Arc<dyn Queue>,
-    name: &'static str,
+    /// Its name in the template.
+    name: String,
     batch_size: usize,
     window: Duration,
     /// Each takes one batch at a time.
@@ -37,12 +38,13 @@ impl<'a> Mapping<'a> {
     /// As the template has it for this function, `event` being its name there.
     pub async fn new(world: &'a World, function: &str, event: &str, functions: &'a [Emulator]) -> Self {
         let properties = &world.template.function(function)["Events"][event]["Properties"];
-        let name = if function == "DeadLetters" { "DeadLetterQueue" } else { "JobQueue" };
+        let arn = text(&properties["Queue"]);
+        let name = arn.rsplit('-').next().expect("a name").to_owned();
         assert_eq!(properties["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
         let window = properties.get("MaximumBatchingWindowInSeconds").map_or(0, number);
         Self {
             samples: &world.setting.samples,
-            queue: world.queue_of(function, name).await,
+            queue: world.queue_of(function, &name).await,
             name,
             batch_size: number(&properties["BatchSize"]).try_into().expect("a size"),
             window: Duration::from_secs(window),
@@ -70,10 +72,8 @@ impl<'a> Mapping<'a> {
         let mut batch = Vec::new();
         let mut deadline = Instant::now() + POLL;
         while batch.len() < self.batch_size {
-            let wait = deadline.saturating_duration_since(Instant::now());
             let max = (self.batch_size - batch.len()).min(MAX_RECEIVE);
-            // Whole seconds are what SQS waits.
-            let received = self.queue.receive(max, Duration::from_secs(wait.as_secs()), None).await.expect("a receive");
+            let received = self.queue.receive(max, Duration::ZERO, None).await.expect("a receive");
             if batch.is_empty() && !received.is_empty() {
                 deadline = Instant::now() + self.window;
             }
@@ -98,7 +98,7 @@ impl<'a> Mapping<'a> {
                 receive_count: message.receive_count,
             })
             .collect();
-        let answer = function.invoke(&self.samples.batch(self.name, &messages)).await;
+        let answer = function.invoke(&self.samples.batch(&self.name, &messages)).await;
         // One that ended without an answer leaves the whole batch to the visibility timeout.
         let Some(failed) = failures(&answer) else { return };
         let known = failed.iter().all(|id| messages.iter().any(|message| message.id == *id));

@@ -1,5 +1,6 @@
 //! The worker function: batches of messages, and what becomes of their jobs.
 
+use std::slice;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use crate::emulator::Emulator;
 use crate::events::Message;
 use crate::mapping::failures;
-use crate::world::{Setting, World, poison, slow, wine};
+use crate::world::{Dropped, Setting, World, poison, slow, wine};
 
 /// Invokes a worker with these bodies; the ids of those that must come back, which are their places.
 async fn invoke(world: &World, worker: &Emulator, bodies: &[Value]) -> Vec<usize> {
@@ -131,21 +132,21 @@ pub async fn timeout(setting: Setting) {
     let world = World::start(&setting, &[]).await;
     let timeout = Duration::from_secs(14);
     let worker = world.function_within("Worker", timeout).await;
-    let hangs = world.drop_file("slow", "x.json", slow().to_string()).await;
-    // On a busy machine it may come too late to be begun; then it comes again.
-    for _ in 0..10 {
-        let began = Instant::now();
-        assert_eq!(invoke(&world, &worker, std::slice::from_ref(&hangs.event)).await, [0; 0]);
-        assert!(began.elapsed() < timeout, "{:?}", began.elapsed());
-        if world.end_of(hangs.job).await != "open" {
-            break;
+    let end = async |file: Dropped| {
+        // On a busy machine it may come too late in its invocation to be begun; then it comes in another.
+        for _ in 0..20 {
+            let began = Instant::now();
+            assert_eq!(invoke(&world, &worker, slice::from_ref(&file.event)).await, [0; 0]);
+            assert!(began.elapsed() < timeout, "{:?}", began.elapsed());
+            let end = world.end_of(file.job).await;
+            if end != "open" {
+                return end;
+            }
         }
-    }
-    assert_eq!(world.end_of(hangs.job).await, "failed: timed_out");
-
-    let next = world.drop_file("wine-quality", "x.json", wine().to_string()).await;
-    assert_eq!(invoke(&world, &worker, &[next.event]).await, [0; 0]);
-    assert_eq!(world.end_of(next.job).await, "succeeded");
+        panic!("it is never begun\n{}", worker.log());
+    };
+    assert_eq!(end(world.drop_file("slow", "x.json", slow().to_string()).await).await, "failed: timed_out");
+    assert_eq!(end(world.drop_file("wine-quality", "x.json", wine().to_string()).await).await, "succeeded");
     let log = worker.log();
     assert!(log.contains("the process ends, and Lambda starts another"), "{log}");
     world.end();
@@ -158,10 +159,11 @@ pub async fn no_time_left(setting: Setting) {
     let file = world.drop_file("wine-quality", "x.json", wine().to_string()).await;
     let event = world.jobs.receive(10, Duration::ZERO, None).await.expect("a receive");
     assert_eq!(event.len(), 1, "the file's own event");
-    assert_eq!(invoke(&world, &worker, &[file.event]).await, [0; 0]);
+    // A machine so busy that the answer is late is not what this is about.
+    let acknowledged = async || invoke(&world, &worker, slice::from_ref(&file.event)).await.is_empty();
+    world.until("it is acknowledged", acknowledged).await;
     assert_eq!(world.end_of(file.job).await, "open");
     let messages = world.jobs.receive(10, Duration::ZERO, None).await.expect("a receive");
-    let bodies: Vec<_> = messages.into_iter().map(|message| message.body).collect();
-    assert!(matches!(&bodies[..], [body] if body.contains(&file.job.to_string())), "{bodies:?}");
+    assert!(messages.iter().any(|message| message.body.contains(&file.job.to_string())), "{messages:?}");
     world.end();
 }
