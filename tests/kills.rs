@@ -396,7 +396,7 @@ async fn j1_j2_j3_under_kills() {
     let mut ends: BTreeMap<String, usize> = BTreeMap::new();
     for line in logs.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
         if line["message"] == "job ended" {
-            *ends.entry(line["job"].as_str().expect("a job").to_owned()).or_default() += 1;
+            *ends.entry(line["span"]["job"].as_str().expect("a job").to_owned()).or_default() += 1;
         }
     }
     assert!(ends.len() > jobs / 2, "the logs are read: {}", ends.len());
