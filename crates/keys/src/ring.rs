@@ -62,9 +62,27 @@ impl KeyRing {
     /// See [`KeysError`].
     pub async fn open(store: Store) -> Result<Self, KeysError> {
         let entries = by_id(store.read().await?);
+        Ok(Self::of(store, entries))
+    }
+
+    /// The same, where the first key may still be to be made: until then, no key is valid.
+    ///
+    /// # Errors
+    /// See [`KeysError`].
+    pub async fn open_or_wait(store: Store) -> Result<Self, KeysError> {
+        match Self::open(store.clone()).await {
+            Err(KeysError::Missing(place)) => {
+                tracing::warn!("there is no {place} yet, so nobody may call; `millpond keys add` makes the first key");
+                Ok(Self::of(store, HashMap::new()))
+            }
+            opened => opened,
+        }
+    }
+
+    fn of(store: Store, entries: HashMap<KeyId, Entry>) -> Self {
         let now = Instant::now();
         let reads = tokio::sync::Mutex::new(Reads { last: now, due: now + READ_EVERY });
-        Ok(Self { store, entries: RwLock::new(entries), reads, buckets: Mutex::default() })
+        Self { store, entries: RwLock::new(entries), reads, buckets: Mutex::default() }
     }
 
     /// Whose the key is that somebody presents; takes one request from its rate.
@@ -179,6 +197,19 @@ mod tests {
         for text in ["", &other, stranger.reveal(), keys[0].reveal().trim_start_matches("mp_"), "mp_"] {
             assert_eq!(ring.check(text).await, Err(Refusal::Unknown), "{text}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_key_may_come_after_the_service() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::file(folder.path().join("keys.json"));
+        assert!(matches!(KeyRing::open(store.clone()).await, Err(KeysError::Missing(_))));
+        let ring = KeyRing::open_or_wait(store.clone()).await.unwrap();
+        let key = ApiKey::generate(&SeededEntropy::new(3));
+        assert_eq!(ring.check(key.reveal()).await, Err(Refusal::Unknown));
+        add(&store, entry(&key, "one", None)).await;
+        tokio::time::advance(READ_AGAIN).await;
+        assert_eq!(ring.check(key.reveal()).await.map(|holder| holder.tenant.to_string()), Ok("one".to_owned()));
     }
 
     #[tokio::test(start_paused = true)]

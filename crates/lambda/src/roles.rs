@@ -97,7 +97,7 @@ pub(crate) async fn api(base: Base) -> anyhow::Result<()> {
             Place::File(path) => Store::file(path),
             Place::Object { bucket, key } => Store::object(Arc::new(base.aws.bucket(bucket)), key),
         };
-        settings.access = api::Access::Keys(Arc::new(KeyRing::open(store).await?));
+        settings.access = api::Access::Keys(Arc::new(KeyRing::open_or_wait(store).await?));
     }
     if let Some(origins) = env::optional(env::CORS_ORIGINS).filter(|origins| origins != "*") {
         let origins = origins.split(',').map(|origin| origin.trim().parse());
