@@ -1,16 +1,17 @@
 //! The mirror of a dropped file: what came of it, found by the path that was dropped.
 //!
 //! Several versions of one file may be under way at once, in any order, and a redelivery may repeat any of this. So a
-//! mirror carries when its source was written, and a step on behalf of an older source leaves a newer one's alone. Two
-//! things that does not cover: a delete has no condition, so it may hit what a newer version has just written; and the
-//! times are whole seconds. So whoever has changed something looks which version lies in the inbox, and if that one's job
-//! has ended, writes its mirror once more. (If it has not, its mirror is still to come.)
+//! mirror carries when its source was written, and a step on behalf of an older source leaves a newer one's alone. The times are
+//! whole seconds: of two versions of the same one, that is the newer which lies in the inbox. And a delete has no condition, so it
+//! may hit what a newer version has just written: whoever has changed something looks which version lies in the inbox, and if that
+//! one's job has ended, writes its mirror once more. (If it has not, its mirror is still to come.)
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use cloud::{Condition, GetOptions, ObjectMeta, ObjectStore, PutOptions, StoreError};
 use jiff::Timestamp;
+use job::id::ETag;
 use job::layout::{MAX_KEY_BYTES, MirrorKeys};
 use job::{Ending, Input, JobId, Outcome, Sha256, StoredResult, Ticket};
 use ledger::Ledger;
@@ -35,7 +36,11 @@ const MAX_SIBLINGS: usize = 100;
 
 /// A mirror to be written.
 struct Mirror<'a> {
-    outbox: &'a dyn ObjectStore,
+    ledger: &'a Ledger,
+    /// The source's key.
+    source: &'a str,
+    /// The source's version.
+    etag: &'a ETag,
     key: String,
     error_key: String,
     /// What the keys of results start with.
@@ -49,13 +54,13 @@ struct Mirror<'a> {
 pub(crate) async fn write(ledger: &Ledger, ticket: &Ticket, outcome: &Outcome) -> Result<(), Fault> {
     let Input::Drop { key, .. } = &ticket.input else { return Ok(()) };
     let mut written = ticket.job;
-    let mut changed = write_one(&*ledger.outbox, ticket, outcome).await?;
+    let mut changed = write_one(ledger, ticket, outcome).await?;
     while changed && let Some((ticket, outcome)) = ended_newest(ledger, key).await? {
         if ticket.job == written {
             break;
         }
         written = ticket.job;
-        changed = write_one(&*ledger.outbox, &ticket, &outcome).await?;
+        changed = write_one(ledger, &ticket, &outcome).await?;
     }
     Ok(())
 }
@@ -79,7 +84,7 @@ pub(crate) async fn ended(ledger: &Ledger, key: &str, meta: &ObjectMeta) -> Resu
 }
 
 /// Does it for one version; whether it changed anything.
-async fn write_one(outbox: &dyn ObjectStore, ticket: &Ticket, outcome: &Outcome) -> Result<bool, Fault> {
+async fn write_one(ledger: &Ledger, ticket: &Ticket, outcome: &Outcome) -> Result<bool, Fault> {
     let Input::Drop { key: source, path, etag, last_modified, .. } = &ticket.input else { return Ok(false) };
     let extension = match &outcome.ending {
         Ending::Succeeded { result: StoredResult::Object { extension, .. } } => extension,
@@ -104,9 +109,10 @@ async fn write_one(outbox: &dyn ObjectStore, ticket: &Ticket, outcome: &Outcome)
         (ETAG.to_owned(), etag.unquoted().to_owned()),
         (SOURCE.to_owned(), Sha256::of(source.as_bytes()).to_string()),
     ]);
-    let mirror = Mirror { outbox, key, error_key: keys.error, result_prefix, modified: *last_modified, metadata };
+    let (error_key, modified) = (keys.error, *last_modified);
+    let mirror = Mirror { ledger, source, etag, key, error_key, result_prefix, modified, metadata };
 
-    if mirror.siblings().await?.iter().any(|(_, meta)| mirror.is_older_than(meta)) {
+    if mirror.is_older_than_any(&mirror.siblings().await?).await? {
         return Ok(false);
     }
     if !mirror.swap_in(&outcome.ending).await? {
@@ -114,12 +120,12 @@ async fn write_one(outbox: &dyn ObjectStore, ticket: &Ticket, outcome: &Outcome)
     }
     // Only after the write can it be seen whether somebody with a newer version came in between.
     let siblings = mirror.siblings().await?;
-    if siblings.iter().any(|(_, meta)| mirror.is_older_than(meta)) {
-        outbox.delete(&mirror.key).await?;
+    if mirror.is_older_than_any(&siblings).await? {
+        ledger.outbox.delete(&mirror.key).await?;
         return Ok(true);
     }
     for (key, _) in siblings {
-        outbox.delete(&key).await?;
+        ledger.outbox.delete(&key).await?;
     }
     Ok(true)
 }
@@ -128,11 +134,11 @@ impl Mirror<'_> {
     /// The other mirrors of the same file: its error, or its results.
     async fn siblings(&self) -> Result<Vec<(String, ObjectMeta)>, StoreError> {
         let mut keys: Vec<String> = vec![self.error_key.clone()];
-        let results = self.outbox.list(&self.result_prefix, None, MAX_SIBLINGS).await?;
+        let results = self.ledger.outbox.list(&self.result_prefix, None, MAX_SIBLINGS).await?;
         keys.extend(results.objects.into_iter().map(|object| object.key));
         let mut siblings = Vec::new();
         for key in keys.into_iter().filter(|key| *key != self.key) {
-            match self.outbox.head(&key).await {
+            match self.ledger.outbox.head(&key).await {
                 Ok(meta) if meta.metadata.get(SOURCE) == self.metadata.get(SOURCE) => siblings.push((key, meta)),
                 Ok(_) | Err(StoreError::NotFound) => {}
                 Err(error) => return Err(error),
@@ -141,17 +147,36 @@ impl Mirror<'_> {
         Ok(siblings)
     }
 
-    fn is_older_than(&self, meta: &ObjectMeta) -> bool {
+    /// Whether a mirror is that of a newer version.
+    async fn is_older_than(&self, meta: &ObjectMeta) -> Result<bool, StoreError> {
         let theirs = meta.metadata.get(MODIFIED).and_then(|text| text.parse::<Timestamp>().ok());
-        theirs.is_some_and(|theirs| theirs > self.modified)
+        let Some(theirs) = theirs else { return Ok(false) };
+        if theirs != self.modified || meta.metadata.get(ETAG).is_some_and(|etag| etag == self.etag.unquoted()) {
+            return Ok(theirs > self.modified);
+        }
+        match self.ledger.inbox.head(self.source).await {
+            Ok(there) => Ok(there.etag != *self.etag),
+            // Neither lies there any more; what is written stays.
+            Err(StoreError::NotFound) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn is_older_than_any(&self, siblings: &[(String, ObjectMeta)]) -> Result<bool, StoreError> {
+        for (_, meta) in siblings {
+            if self.is_older_than(meta).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Writes it over an older one or over none. False if a newer one is there.
     async fn swap_in(&self, ending: &Ending) -> Result<bool, Fault> {
         let mut body: Option<(Bytes, String)> = None;
         for _ in 0..TRIES {
-            let condition = match self.outbox.head(&self.key).await {
-                Ok(meta) if self.is_older_than(&meta) => return Ok(false),
+            let condition = match self.ledger.outbox.head(&self.key).await {
+                Ok(meta) if self.is_older_than(&meta).await? => return Ok(false),
                 // An earlier delivery got as far as this.
                 Ok(meta) if meta.metadata.get(JOB) == self.metadata.get(JOB) => return Ok(true),
                 Ok(meta) => Condition::Matches(meta.etag),
@@ -160,11 +185,11 @@ impl Mirror<'_> {
             };
             let (bytes, content_type) = match &body {
                 Some(body) => body.clone(),
-                None => body.insert(content(self.outbox, ending).await?).clone(),
+                None => body.insert(content(&*self.ledger.outbox, ending).await?).clone(),
             };
             let metadata = self.metadata.clone();
             let options = PutOptions { condition, content_type: Some(content_type), metadata };
-            match self.outbox.put(&self.key, bytes, options).await {
+            match self.ledger.outbox.put(&self.key, bytes, options).await {
                 Ok(_) => return Ok(true),
                 Err(StoreError::PreconditionFailed | StoreError::Conflict | StoreError::NotFound) => {}
                 Err(error) => return Err(error.into()),

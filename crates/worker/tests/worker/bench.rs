@@ -127,10 +127,16 @@ impl Bench {
     }
 
     pub async fn ticket(&self, number: u8, input: Input) -> Ticket {
+        let ticket = self.unwritten_ticket(number, input).await;
+        self.ledger.accept(&ticket).await.unwrap();
+        ticket
+    }
+
+    async fn unwritten_ticket(&self, number: u8, input: Input) -> Ticket {
         let published = self.registry.resolve(&"m".parse().unwrap()).await.unwrap().unwrap();
         let now = self.ledger.clock.now();
         let after = |seconds| now.checked_add(Duration::from_secs(seconds)).unwrap();
-        let ticket = Ticket {
+        Ticket {
             v: V1,
             job: JobId::from_random([number; 16]),
             tenant: "t".parse().unwrap(),
@@ -147,9 +153,7 @@ impl Bench {
             retry_of: None,
             request_digest: None,
             trace: None,
-        };
-        self.ledger.accept(&ticket).await.unwrap();
-        ticket
+        }
     }
 
     /// An accepted job with its input in the ticket, not on the queue yet.
@@ -176,6 +180,22 @@ impl Bench {
             etag: None,
         };
         (self.ticket(number, input).await.job, key)
+    }
+
+    /// The ticket of a job over what lies dropped there now, as its first attempt or a retry writes it.
+    pub async fn dropped_ticket(&self, key: &str, job: JobId) -> Ticket {
+        let meta = self.inbox.head(key).await.unwrap();
+        let input = Input::Drop {
+            key: key.into(),
+            path: key.strip_prefix("drop/m/").unwrap().into(),
+            etag: meta.etag,
+            size_bytes: meta.size_bytes,
+            content_type: meta.content_type,
+            last_modified: meta.last_modified,
+        };
+        let ticket = Ticket { job, ..self.unwritten_ticket(0, input).await };
+        self.ledger.accept(&ticket).await.unwrap();
+        ticket
     }
 
     pub async fn run_once(&self, job: JobId, etag: Option<ETag>) -> Verdict {

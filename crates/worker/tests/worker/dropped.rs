@@ -4,7 +4,7 @@ use bytes::Bytes;
 use cloud::{GetOptions, ObjectStore, PutOptions};
 use job::envelope::ObjectVersion;
 use job::id::ETag;
-use job::{JobId, Work};
+use job::{Ending, JobId, Work};
 use tokio::sync::oneshot;
 use worker::Verdict;
 
@@ -171,6 +171,25 @@ async fn of_two_versions_of_one_second_the_later_one_s_mirror_stands() {
     put(&*bench.inbox, "drop/m/x", "[2]").await;
     assert_eq!(process(&bench, "drop/m/x", None).await, Verdict::Done);
     assert_eq!(bench.run_once(first_job, None).await, Verdict::Done);
+    assert_eq!(bench.text("mirror/m/x.result.json").await.unwrap(), "[2]");
+}
+
+/// The later version's own job has ended without a mirror, and a retry of it wrote one.
+#[tokio::test(start_paused = true)]
+async fn the_mirror_of_a_retry_stands_beside_a_version_of_the_same_second() {
+    let bench = Bench::new().await;
+    put(&*bench.inbox, "drop/m/x", "[1]").await;
+    let earlier = id(&bench, "drop/m/x").await;
+    let begun = bench.dropped_ticket("drop/m/x", earlier).await;
+    put(&*bench.inbox, "drop/m/x", "[2]").await;
+    let retried = bench.dropped_ticket("drop/m/x", JobId::from_random([9; 16])).await;
+    assert_eq!(begun.created_at, retried.created_at, "of one second");
+    bench.ledger.end(id(&bench, "drop/m/x").await, Ending::Cancelled).await.unwrap();
+    assert_eq!(bench.run_once(retried.job, None).await, Verdict::Done);
+
+    assert_eq!(bench.run_once(begun.job, None).await, Verdict::Done);
+    assert_eq!(code(&bench.ended(earlier).await), "input_replaced");
+    assert_eq!(mirrors(&bench).await, ["mirror/m/x.result.json"]);
     assert_eq!(bench.text("mirror/m/x.result.json").await.unwrap(), "[2]");
 }
 
