@@ -21,13 +21,15 @@ use super::{PredictError, Scalar};
 pub(super) use build::{Costs, Plan};
 pub(super) use kernel::Predict;
 
+/// Levels that a tree is laid out to at least, whatever its depth: fewer cases let the branches be foreseen.
+const MIN_LEVELS: u32 = 4;
 /// Levels that a row's byte has a bit for.
 const MAX_LEVELS: u32 = 8;
 
 /// A tree as far as it is blended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Blended {
-    /// From 1 to [`MAX_LEVELS`].
+    /// From [`MIN_LEVELS`] to [`MAX_LEVELS`].
     levels: u32,
     /// Which of a row's outputs the leaves are added to.
     output: u32,

@@ -279,6 +279,7 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
     }
 
     /// The column that a split compares, and the key that goes left if the column's is below it.
+    #[inline(always)]
     fn compile(&mut self, feature: usize, test: Test<X>, missing_left: bool) -> Result<(u32, X::Key), TreeError> {
         let key = match test {
             // No number's key is below this, a missing one's is.

@@ -69,8 +69,8 @@ impl<X: Scalar, V: Scalar> Forest<X, V> {
     pub(super) fn laid_out_within(mut self, layout: Layout, max_bytes: usize) -> Self {
         (self.layout, self.blend_bytes, self.blend) = (layout, 0, Lazy(OnceLock::new()));
         let left = max_bytes.saturating_sub(self.memory_bytes());
-        match self.plan().bytes().filter(|bytes| layout.is_available() && *bytes <= left) {
-            Some(bytes) => self.blend_bytes = bytes,
+        match self.plan().bytes().filter(|(own, more)| layout.is_available() && own.saturating_add(*more) <= left) {
+            Some((own, _)) => self.blend_bytes = own,
             None => self.layout = Layout::Walk,
         }
         self

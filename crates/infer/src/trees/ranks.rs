@@ -203,14 +203,30 @@ impl<K: Key> Ranks<K> {
                     *key = feature.column.key(row);
                 }
             }
-            self.rank(lanes, feature, keys, ranks);
-            let cuts = feature.cuts as usize;
             having.clear();
-            having.resize(cuts + 1, L::Column::ZERO);
+            having.resize(feature.cuts as usize + 1, L::Column::ZERO);
+            let mut set = |rank: usize, (word, bit): (u32, u64)| {
+                let words = having[rank].words_mut();
+                // A power of two many: the mask changes nothing, and spares the bounds check.
+                words[word as usize & (words.len() - 1)] |= bit;
+            };
+            let starts = self.rank_but_last(lanes, feature, keys, ranks);
+            let found = ranks.iter().zip(&*keys).zip(&*bits).take(count);
+            if let Some(start) = starts {
+                let blocks = &self.blocks[start as usize..];
+                for ((rank, key), bit) in found {
+                    let rank = usize::from(*rank);
+                    set(rank * 16 + key.count(lanes, &blocks[rank]), *bit);
+                }
+            } else {
+                for ((rank, _), bit) in found {
+                    set(usize::from(*rank), *bit);
+                }
+            }
             let mut missing = L::Column::ZERO;
-            for ((rank, key), (word, bit)) in ranks.iter().zip(&*keys).zip(&*bits).take(count) {
-                having[usize::from(*rank)].words_mut()[*word as usize] |= bit;
-                if feature.missing_high && *key == X::LOWEST {
+            let any = keys[..count].iter().fold(false, |any, key| any | (*key == X::LOWEST));
+            if feature.missing_high && any {
+                for (_, (word, bit)) in keys.iter().zip(&*bits).take(count).filter(|(key, _)| **key == X::LOWEST) {
                     missing.words_mut()[*word as usize] |= bit;
                 }
             }
@@ -229,9 +245,10 @@ impl<K: Key> Ranks<K> {
         }
     }
 
-    /// How many of the feature's thresholds each key reaches.
+    /// How many of a feature's thresholds each key reaches, or in which block of the last level that is to be counted; and that level's
+    /// start.
     #[inline(always)]
-    fn rank<L: Lanes>(&self, lanes: L, feature: &Feature, keys: &[K], ranks: &mut [u16]) {
+    fn rank_but_last<L: Lanes>(&self, lanes: L, feature: &Feature, keys: &[K], ranks: &mut [u16]) -> Option<u32> {
         // Level by level, so that no row waits for another. All rows share the top one: the compiler makes vectors of rows.
         let (top, starts) = feature.starts[..feature.levels as usize].split_at(1);
         let top = &self.blocks[top[0] as usize][..feature.top as usize];
@@ -244,11 +261,13 @@ impl<K: Key> Ranks<K> {
             }
             *ranks = reached.map(|reached| reached as u16);
         }
-        for start in starts {
+        let (last, between) = starts.split_last()?;
+        for start in between {
             let blocks = &self.blocks[*start as usize..];
             for (rank, key) in ranks.iter_mut().zip(keys) {
                 *rank = *rank * 16 + key.count(lanes, &blocks[usize::from(*rank)]) as u16;
             }
         }
+        Some(*last)
     }
 }

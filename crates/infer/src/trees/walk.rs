@@ -71,6 +71,7 @@ impl<K: Copy + Default> Nodes<K> {
         }
     }
 
+    #[inline]
     pub(super) fn push(&mut self, node: Packed<K, u32>) {
         let Packed { key, column, left } = node;
         match self {

@@ -6,7 +6,7 @@ use super::super::leaves::Leaves;
 use super::super::ranks::{Cut, Ranks, TESTS};
 use super::super::simd::Splits;
 use super::super::walk::{Nodes, Packed, Tree};
-use super::{Blend, Blended, MAX_LEVELS, Step, Stretch};
+use super::{Blend, Blended, MAX_LEVELS, MIN_LEVELS, Step, Stretch};
 
 /// What a tree takes, a group of rows, in a unit of its own: asking for a level doubles with each level, walking is the same for each.
 #[derive(Clone, Copy, Debug)]
@@ -32,18 +32,17 @@ pub(in crate::trees) struct Plan<'a, X: Scalar, V> {
 
 /// Down to which level a tree of so many nodes is best asked, and what it takes.
 fn levels(depth: u32, nodes: u64, costs: Costs) -> (u32, u64) {
-    // A tree of one leaf has a split that decides nothing.
-    let depth = depth.max(1);
-    let possible = (1..=depth.min(MAX_LEVELS)).filter(|levels| 1 << levels <= MAX_PADDING * nodes + 16);
+    let deepest = depth.clamp(MIN_LEVELS, MAX_LEVELS);
+    let possible = (MIN_LEVELS..=deepest).filter(|levels| 1 << levels <= MAX_PADDING * nodes + (1 << MIN_LEVELS));
     possible
         .map(|levels| {
-            let rest = u64::from(depth - levels);
+            let rest = u64::from(depth.saturating_sub(levels));
             // Starting to walk takes about as long as two steps.
             let walk = if rest == 0 { 0 } else { costs.walk * (rest + 2) };
             (levels, (1 << levels) + walk)
         })
         .min_by_key(|(_, cost)| *cost)
-        .unwrap_or((1, u64::MAX))
+        .unwrap_or((MIN_LEVELS, u64::MAX))
 }
 
 /// Every split's question, once each, and by node which one it is.
@@ -56,9 +55,8 @@ struct Questions<K> {
 const LEAF: u32 = u32::MAX;
 
 impl<X: Scalar, V: Scalar> Plan<'_, X, V> {
-    /// What laying out takes at most, in bytes: what stays, and what is only needed meanwhile. None if walking is as good.
-    pub(in crate::trees) fn bytes(&self) -> Option<usize> {
-        let values = if matches!(self.leaves, Leaves::One(_)) { 1 } else { self.outputs };
+    /// What a blend takes at most, in bytes, and what laying it out takes meanwhile. None if walking is as good.
+    pub(in crate::trees) fn bytes(&self) -> Option<(usize, usize)> {
         let (mut blending, mut walking, mut bytes, mut nodes) = (0_u64, 0_u64, 0_usize, 0_usize);
         let mut walked = false;
         for tree in self.trees {
@@ -67,15 +65,22 @@ impl<X: Scalar, V: Scalar> Plan<'_, X, V> {
             walking = walking.saturating_add(self.costs.walk * u64::from(tree.depth.max(1)));
             walked |= tree.depth > levels;
             nodes += tree.nodes as usize;
-            let places = 1_usize << table_bits(levels);
-            // Lists double as they grow.
-            bytes = bytes.saturating_add(places.saturating_mul(2 * values * size_of::<V>()));
+            bytes = bytes.saturating_add(self.table_len(tree, levels).saturating_mul(size_of::<V>()));
             bytes = bytes.saturating_add((size_of::<u32>() << levels) + size_of::<Blended>());
         }
         let steps = if walked { nodes.next_power_of_two() * size_of::<Step>() } else { 0 };
+        // Of the nodes, half are splits. Each has a key in a block, and there are some blocks above.
+        let ranks =
+            nodes / 2 * (2 * size_of::<X::Key>() + size_of::<u32>()) + self.columns.len() * 16 * size_of::<X::Key>();
         let asking = size_of::<Cut<X::Key>>() + size_of::<(Cut<X::Key>, u32)>() + 3 * size_of::<u32>();
-        let bytes = bytes.saturating_add(steps).saturating_add(nodes.saturating_mul(asking));
-        (blending < walking).then_some(bytes)
+        (blending < walking)
+            .then_some((bytes.saturating_add(steps).saturating_add(ranks), nodes.saturating_mul(asking)))
+    }
+
+    /// Leaves, or nodes, that a tree's table has.
+    fn table_len(&self, tree: &Tree, levels: u32) -> usize {
+        let all = matches!(self.leaves, Leaves::All(_)) && tree.depth <= levels;
+        (if all { self.outputs } else { 1 }).saturating_mul(1 << levels)
     }
 
     fn levels(&self, tree: &Tree) -> (u32, u64) {
@@ -88,12 +93,16 @@ impl<X: Scalar, V: Scalar> Plan<'_, X, V> {
         let chosen = || self.trees.iter().map(|tree| (tree, self.levels(tree).0));
         let nodes: usize = self.trees.iter().map(|tree| tree.nodes as usize).sum();
         let walked = chosen().any(|(tree, levels)| tree.depth > levels);
+        let tables = |walked: bool| {
+            let own = chosen().filter(|(tree, levels)| (tree.depth > *levels) == walked);
+            own.map(|(tree, levels)| self.table_len(tree, levels)).sum()
+        };
         let mut blend = Blend {
             stretches: Vec::new(),
             trees: Vec::with_capacity(self.trees.len()),
             splits: Splits::with_capacity(chosen().map(|(_, levels)| (1 << levels) - 1).sum()),
-            tables: Vec::new(),
-            entries: Vec::new(),
+            tables: Vec::with_capacity(tables(false)),
+            entries: Vec::with_capacity(tables(true)),
             steps: if walked { vec![Step::default(); nodes.next_power_of_two()] } else { Vec::new() },
         };
         // By question, the stretch that it was last seen in, from 1; then its column there.
@@ -187,28 +196,22 @@ impl<X: Scalar, V: Scalar> Plan<'_, X, V> {
         }
         let rest = tree.depth.saturating_sub(levels);
         let reached = level[..1 << levels].iter();
-        // A table has 16 places at least; those of few levels are apart.
-        let apart = 1 << (table_bits(levels) - levels);
         let table = if rest > 0 {
             for node in 0..tree.nodes {
                 let node = (tree.start + node) as usize;
                 blend.steps[node] = Step { left: self.nodes.get(node).left, column: columns[node] };
             }
             let table = blend.entries.len();
-            blend.entries.extend(reached.flat_map(|node| std::iter::repeat_n(*node, apart)));
+            blend.entries.extend(reached);
             table
         } else {
             let table = blend.tables.len();
             match self.leaves {
-                Leaves::One(values) => {
-                    let value = |node: &u32| std::iter::repeat_n(values[*node as usize], apart);
-                    blend.tables.extend(reached.flat_map(value));
-                }
+                Leaves::One(values) => blend.tables.extend(reached.map(|node| values[*node as usize])),
                 Leaves::All(lists) => {
                     for output in 0..self.outputs {
-                        let value =
-                            |node: &u32| std::iter::repeat_n(lists.list(*node as usize, self.outputs)[output], apart);
-                        blend.tables.extend(reached.clone().flat_map(value));
+                        let values = reached.clone().map(|node| lists.list(*node as usize, self.outputs)[output]);
+                        blend.tables.extend(values);
                     }
                 }
             }
@@ -216,9 +219,4 @@ impl<X: Scalar, V: Scalar> Plan<'_, X, V> {
         };
         blend.trees.push(Blended { levels, output: tree.output, splits, table: table as u32, rest });
     }
-}
-
-/// Bits of a table's places.
-pub(super) fn table_bits(levels: u32) -> u32 {
-    levels.max(4)
 }

@@ -4,8 +4,7 @@ use super::super::lanes::{Column, Lanes, Work};
 use super::super::leaves::All;
 use super::super::ranks::{Scratch, row_of};
 use super::super::simd::Asked;
-use super::build::table_bits;
-use super::{Blend, Blended, Leaves, MAX_LEVELS, PredictError, Scalar};
+use super::{Blend, Blended, Leaves, MAX_LEVELS, MIN_LEVELS, PredictError, Scalar};
 
 /// Rows of a group whose walks are in flight at once.
 const WALKS: usize = 8;
@@ -101,7 +100,7 @@ impl<C: Column, X: Scalar, V: Scalar> Group<'_, C, X, V> {
             let indexes = indexes(lanes, tree, asked.from(tree.splits as usize), eighths);
             if tree.rest == 0 {
                 for (output, sums) in sums.chunks_exact_mut(L::ROWS).enumerate() {
-                    let table = tree.table as usize + (output << table_bits(tree.levels));
+                    let table = tree.table as usize + (output << tree.levels);
                     add(lanes, tree.levels, &indexes, &blend.tables[table..], sums, eighths);
                 }
             } else {
@@ -156,7 +155,7 @@ fn for_each_leaf<X: Scalar, V, C: Column>(
     eighth: usize,
     each: &mut impl FnMut(usize, usize),
 ) {
-    let bits = table_bits(tree.levels);
+    let bits = tree.levels;
     let entries = &blend.entries[tree.table as usize..][..1 << bits];
     let steps = blend.steps.as_slice();
     // The length is a power of two: the mask changes no index, and spares the bounds checks.
@@ -192,28 +191,29 @@ fn add<L: Lanes, V: Scalar>(
 ) {
     match levels {
         0..=4 => {
-            for (eighth, sums) in sums.chunks_exact_mut(L::ROWS / 8).enumerate().take(eighths) {
-                let (vector, low) = place(levels, eighth);
-                V::add::<L, 4>(lanes, indexes[vector], low, table, sums);
-            }
+            // Each for itself, so that the shifts are by constants.
+            let (first, second) = sums.split_at_mut(L::ROWS / 2);
+            add_eighths::<L, V, 4>(lanes, indexes, 0, table, first, eighths);
+            add_eighths::<L, V, 4>(lanes, indexes, 4, table, second, eighths.saturating_sub(4));
         }
-        5 => add_bytes::<L, V, 5>(lanes, indexes, table, sums, eighths),
-        6 => add_bytes::<L, V, 6>(lanes, indexes, table, sums, eighths),
-        7 => add_bytes::<L, V, 7>(lanes, indexes, table, sums, eighths),
-        _ => add_bytes::<L, V, 8>(lanes, indexes, table, sums, eighths),
+        5 => add_eighths::<L, V, 5>(lanes, indexes, 0, table, sums, eighths),
+        6 => add_eighths::<L, V, 6>(lanes, indexes, 0, table, sums, eighths),
+        7 => add_eighths::<L, V, 7>(lanes, indexes, 0, table, sums, eighths),
+        _ => add_eighths::<L, V, 8>(lanes, indexes, 0, table, sums, eighths),
     }
 }
 
 #[inline(always)]
-fn add_bytes<L: Lanes, V: Scalar, const BITS: usize>(
+fn add_eighths<L: Lanes, V: Scalar, const BITS: usize>(
     lanes: L,
     indexes: &[L::Bits; 8],
+    low: u32,
     table: &[V],
     sums: &mut [V],
     eighths: usize,
 ) {
     for (sums, index) in sums.chunks_exact_mut(L::ROWS / 8).zip(indexes).take(eighths) {
-        V::add::<L, BITS>(lanes, *index, 0, table, sums);
+        V::add::<L, BITS>(lanes, *index, low, table, sums);
     }
 }
 
@@ -221,15 +221,9 @@ fn add_bytes<L: Lanes, V: Scalar, const BITS: usize>(
 #[inline(always)]
 fn indexes<L: Lanes>(lanes: L, tree: &Blended, splits: Asked<'_, L::Column>, eighths: usize) -> [L::Bits; 8] {
     let mut ways = [lanes.none(); MAX_LEVELS as usize];
-    match tree.levels {
-        1 => upper_ways::<L, 1>(lanes, splits, &mut ways),
-        2 => upper_ways::<L, 2>(lanes, splits, &mut ways),
-        3 => upper_ways::<L, 3>(lanes, splits, &mut ways),
-        4 => upper_ways::<L, 4>(lanes, splits, &mut ways),
-        levels => {
-            upper_ways::<L, 4>(lanes, splits, &mut ways);
-            lower_ways(lanes, levels, splits, &mut ways);
-        }
+    upper_ways(lanes, splits, &mut ways);
+    if tree.levels > MIN_LEVELS {
+        lower_ways(lanes, tree.levels, splits, &mut ways);
     }
     let mut indexes = [lanes.none(); 8];
     // Constants, so that the shifts are by constants.
@@ -244,7 +238,7 @@ fn indexes<L: Lanes>(lanes: L, tree: &Blended, splits: Asked<'_, L::Column>, eig
         }};
     }
     match tree.levels {
-        // Below the tree's own bits are none. Places 4 apart go to the two halves of the bytes.
+        // Places 4 apart go to the two halves of the bytes.
         0..=4 => merge!(4, 0x11: 0 1 2 3),
         5 => merge!(5, 1: 0 1 2 3 4 5 6 7),
         6 => merge!(6, 1: 0 1 2 3 4 5 6 7),
@@ -254,24 +248,14 @@ fn indexes<L: Lanes>(lanes: L, tree: &Blended, splits: Asked<'_, L::Column>, eig
     indexes
 }
 
-/// The ways of the first levels, four at most.
+/// The ways of the first four levels.
 #[inline(always)]
-fn upper_ways<L: Lanes, const LEVELS: usize>(
-    lanes: L,
-    splits: Asked<'_, L::Column>,
-    ways: &mut [L::Bits; MAX_LEVELS as usize],
-) {
-    macro_rules! level {
-        ($level:literal, $choice:ident) => {
-            if LEVELS > $level {
-                ways[$level] = $choice(lanes, splits.part((1 << $level) - 1), &ways[..$level]);
-            }
-        };
-    }
-    level!(0, choice0);
-    level!(1, choice1);
-    level!(2, choice2);
-    level!(3, choice3);
+fn upper_ways<L: Lanes>(lanes: L, splits: Asked<'_, L::Column>, ways: &mut [L::Bits; MAX_LEVELS as usize]) {
+    let splits = splits.part::<15>(0);
+    ways[0] = choice0(lanes, splits.level::<1>(), &[]);
+    ways[1] = choice1(lanes, splits.level::<2>(), &ways[..1]);
+    ways[2] = choice2(lanes, splits.level::<4>(), &ways[..2]);
+    ways[3] = choice3(lanes, splits.level::<8>(), &ways[..3]);
 }
 
 /// The same, for the levels below the fourth.

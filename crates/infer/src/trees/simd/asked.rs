@@ -79,6 +79,15 @@ impl<'a, C, const N: usize> Asked<'a, C, [u32; N]> {
     }
 }
 
+impl<'a, C> Asked<'a, C, [u32; 15]> {
+    /// Of a tree's first splits, the level of so many.
+    #[inline(always)]
+    pub fn level<const N: usize>(self) -> Asked<'a, C, [u32; N]> {
+        let (levels, _) = self.splits[N - 1..][..N].as_chunks();
+        Asked { splits: &levels[0], columns: self.columns }
+    }
+}
+
 impl<'a, C> Asked<'a, C, [u32; 1]> {
     /// The split's column.
     #[inline(always)]
