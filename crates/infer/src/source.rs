@@ -1,6 +1,7 @@
 //! What the JSON and the UBJ reader have in common: a pull parser that a model's structure is read through, in bounded memory.
 
 mod budget;
+mod decimal;
 mod json;
 mod ubj;
 
@@ -23,8 +24,19 @@ pub(crate) trait Source: Sized {
     /// What may still be read.
     fn budget(&mut self) -> &mut Budget;
 
+    /// That something is wrong at the place that reading has come to.
+    fn error(&self, problem: &'static str) -> LoadError;
+
+    /// An object: calls `each` with every key, as it may be no UTF-8, which must consume the value.
+    fn fields(&mut self, each: impl FnMut(&mut Self, &[u8]) -> Result<(), LoadError>) -> Result<(), LoadError>;
+
     /// An object: calls `each` with every key, which must consume the value.
-    fn object(&mut self, each: impl FnMut(&mut Self, &str) -> Result<(), LoadError>) -> Result<(), LoadError>;
+    fn object(&mut self, mut each: impl FnMut(&mut Self, &str) -> Result<(), LoadError>) -> Result<(), LoadError> {
+        self.fields(|source, key| match std::str::from_utf8(key) {
+            Ok(key) => each(source, key),
+            Err(_) => Err(source.error("not UTF-8")),
+        })
+    }
 
     /// An array of anything: calls `each` before every element, which must consume it.
     fn array(&mut self, each: impl FnMut(&mut Self) -> Result<(), LoadError>) -> Result<(), LoadError>;
@@ -61,11 +73,17 @@ pub(crate) trait Source: Sized {
 
 /// A number as a list keeps it. Integers may be written as booleans.
 pub(crate) trait Number: Copy {
+    const ZERO: Self;
+
     /// For an error.
     const EXPECTED: &'static str;
 
     /// From its decimal digits.
     fn from_text(text: &str) -> Option<Self>;
+
+    /// The element of a list that the bytes start with, and its length, if that is quickly told; what it is, [`from_text`](Self::from_text)
+    /// says too.
+    fn scan(bytes: &[u8]) -> Option<(Self, usize)>;
 
     fn from_integer(value: i64) -> Option<Self>;
 
@@ -77,6 +95,7 @@ pub(crate) trait Number: Copy {
 macro_rules! integer {
     ($($type:ty),*) => {$(
         impl Number for $type {
+            const ZERO: Self = 0;
             const EXPECTED: &'static str = "an integer was expected";
 
             fn from_text(text: &str) -> Option<Self> {
@@ -85,6 +104,12 @@ macro_rules! integer {
                     "false" => Some(0),
                     _ => text.parse().ok(),
                 }
+            }
+
+            #[inline(always)]
+            fn scan(bytes: &[u8]) -> Option<(Self, usize)> {
+                let (number, len) = decimal::integer(bytes)?;
+                Some((number.try_into().ok()?, len))
             }
 
             fn from_integer(value: i64) -> Option<Self> {
@@ -103,8 +128,9 @@ macro_rules! integer {
 }
 
 macro_rules! float {
-    ($($type:ty),*) => {$(
+    ($($type:ty, $scan:ident),*) => {$(
         impl Number for $type {
+            const ZERO: Self = 0.0;
             const EXPECTED: &'static str = "a number was expected";
 
             fn from_text(text: &str) -> Option<Self> {
@@ -118,6 +144,11 @@ macro_rules! float {
                     }
                     _ => None,
                 }
+            }
+
+            #[inline(always)]
+            fn scan(bytes: &[u8]) -> Option<(Self, usize)> {
+                decimal::$scan(bytes)
             }
 
             fn from_integer(value: i64) -> Option<Self> {
@@ -136,4 +167,4 @@ macro_rules! float {
 }
 
 integer!(u8, i32, u32, i64, usize);
-float!(f32, f64);
+float!(f32, single, f64, double);

@@ -7,11 +7,11 @@
 //!   above everything (right). So missing values cost nothing.
 //! - A split on a set of categories has a column of its own, whose key says which way the row goes there.
 //!
-//! A forest has two forms, made when it is built:
+//! A forest has two forms. The second is made for the first batch, so that whoever has a few rows doesn't wait for it:
 //!
 //! - The `walk`, for single rows, and for batches where nothing else fits: from node to node, some trees or rows at once.
-//! - The `blend`, for batches: all splits of a tree are asked for a vector of rows at once, and the outcomes choose among each other.
-//!   There, values are `ranks` of a byte. It is the same code for every machine, on the operations in `lanes`; `simd` has those of AVX2
+//! - The `blend`, for batches: all splits of a tree are asked for many rows at once, a bit each, and the outcomes choose among each other.
+//!   There, values are `ranks`. It is the same code for every machine, on the operations in `lanes`; `simd` has those of AVX2
 //!   and AVX-512, and the only `unsafe`. [`Layout`] says which the machine has.
 //!
 //! Both are exact, because neither computes anything with the values: a rank or key is below a threshold's if and only if the value is below the
@@ -34,13 +34,14 @@ pub use build::{Builder, Node, Test, TreeError};
 pub use layout::Layout;
 pub use scalar::{Scalar, key};
 
+use std::sync::OnceLock;
+
 use blend::Blend;
 use column::Column;
 use leaves::Leaves;
 use walk::{Nodes, Tree};
 
-/// Up to here, rows are walked rather than blended with idle lanes. A group takes as long as the walks of 11 rows of the wine model, or of 32 of 500 trees
-/// of depth 8.
+/// Up to here, rows are walked rather than blended with idle lanes.
 const FEW_ROWS: usize = 16;
 
 /// The most features that a model of tables may have: bounds what names and a row take. Rows of JSON name each of their values.
@@ -74,8 +75,20 @@ pub struct Forest<X: Scalar = f32, V = f32> {
     nodes: Nodes<X::Key>,
     leaves: Leaves<V>,
     layout: Layout,
-    /// For batches; none if the walk is as good.
-    blend: Option<Box<Blend<X, V>>>,
+    /// What the blend takes at most.
+    blend_bytes: usize,
+    blend: Lazy<X, V>,
+}
+
+/// A forest's blend, once a batch asked for it; none if the trees can't be blended.
+#[derive(Clone, Debug)]
+struct Lazy<X: Scalar, V>(OnceLock<Option<Box<Blend<X, V>>>>);
+
+/// It follows from the rest of the forest, whether it is there yet or not.
+impl<X: Scalar, V> PartialEq for Lazy<X, V> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl<X: Scalar, V: Scalar> Forest<X, V> {
@@ -102,7 +115,11 @@ impl<X: Scalar, V: Scalar> Forest<X, V> {
     pub fn memory_bytes(&self) -> usize {
         let columns = self.columns.capacity() * size_of::<Column>()
             + self.columns.iter().map(Column::memory_bytes).sum::<usize>();
-        let blend = self.blend.as_ref().map_or(0, |blend| size_of::<Blend<X, V>>() + blend.memory_bytes());
+        let blend = match self.blend.0.get() {
+            // It may be asked for at any time.
+            None => self.blend_bytes,
+            Some(blend) => blend.as_ref().map_or(0, |blend| size_of::<Blend<X, V>>() + blend.memory_bytes()),
+        };
         size_of::<Self>()
             + self.base.capacity() * size_of::<V>()
             + columns
@@ -130,9 +147,9 @@ impl<X: Scalar, V: Scalar> Forest<X, V> {
         for _ in 0..count {
             out.extend_from_slice(&self.base);
         }
-        match &self.blend {
-            Some(blend) if count > FEW_ROWS => self.blend(blend, rows, out, cancel),
-            _ => self.walk(rows, out, cancel),
+        match self.blend_for(count) {
+            Some(blend) => self.blend(blend, rows, out, cancel),
+            None => self.walk(rows, out, cancel),
         }
     }
 }

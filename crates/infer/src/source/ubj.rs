@@ -27,10 +27,6 @@ impl<'a> Ubj<'a> {
         Self { bytes, at: 0, depth: 0, marker: None, budget: Budget::of(bytes) }
     }
 
-    fn error(&self, problem: &'static str) -> LoadError {
-        LoadError::Syntax { format: "UBJ", at: self.at, problem }
-    }
-
     fn take(&mut self, count: usize) -> Result<&'a [u8], LoadError> {
         let taken = self.bytes[self.at..].get(..count).ok_or_else(|| self.error("the file ends too early"))?;
         self.at += count;
@@ -93,7 +89,15 @@ impl<'a> Ubj<'a> {
         number.ok_or_else(|| self.error(T::EXPECTED))
     }
 
+    #[inline]
     fn length(&mut self) -> Result<usize, LoadError> {
+        // As XGBoost writes all of them.
+        if let Some((b'L', rest)) = self.bytes[self.at..].split_first()
+            && let Some((length, _)) = rest.split_first_chunk()
+        {
+            self.at += 9;
+            return usize::try_from(i64::from_be_bytes(*length)).map_err(|_| self.error("a negative length"));
+        }
         let marker = self.peek()?;
         self.at += 1;
         let length = self.integer_of(marker)?;
@@ -101,9 +105,14 @@ impl<'a> Ubj<'a> {
     }
 
     fn text(&mut self) -> Result<&'a str, LoadError> {
-        let length = self.length()?;
-        let bytes = self.take(length)?;
+        let bytes = self.raw_text()?;
         std::str::from_utf8(bytes).map_err(|_| self.error("not UTF-8"))
+    }
+
+    /// A string, which may be no UTF-8.
+    fn raw_text(&mut self) -> Result<&'a [u8], LoadError> {
+        let length = self.length()?;
+        self.take(length)
     }
 
     fn header(&mut self) -> Result<Header, LoadError> {
@@ -130,6 +139,17 @@ impl<'a> Ubj<'a> {
         Ok(Header { marker, count: Some(count) })
     }
 
+    /// An array's type and numbers, if it has both type and count as XGBoost writes them.
+    #[inline]
+    fn typed(&mut self) -> Option<(u8, &'a [u8])> {
+        let [b'$', marker, b'#', b'L', rest @ ..] = &self.bytes[self.at..] else { return None };
+        let (count, rest) = rest.split_first_chunk()?;
+        let count = usize::try_from(i64::from_be_bytes(*count)).ok()?;
+        let bytes = rest.get(..count.checked_mul(width(*marker)?)?)?;
+        self.at += 12 + bytes.len();
+        Some((*marker, bytes))
+    }
+
     fn eat_if_any(&mut self, byte: u8) -> bool {
         let found = self.bytes.get(self.at) == Some(&byte);
         self.at += usize::from(found);
@@ -151,7 +171,8 @@ impl<'a> Ubj<'a> {
         mut each: impl FnMut(&mut Self, Option<u8>) -> Result<(), LoadError>,
     ) -> Result<(), LoadError> {
         self.enter()?;
-        let Header { marker, count } = self.header()?;
+        let plain = matches!(self.bytes.get(self.at), Some(byte) if !matches!(byte, b'$' | b'#' | b'N'));
+        let Header { marker, count } = if plain { Header { marker: None, count: None } } else { self.header()? };
         match count {
             Some(count) => {
                 for _ in 0..count {
@@ -185,21 +206,32 @@ fn width(marker: u8) -> Option<usize> {
     }
 }
 
-/// As many numbers as the bytes are, up to the first that cannot be kept.
-fn decode<T, const N: usize>(bytes: &[u8], numbers: &mut Vec<T>, number: impl Fn([u8; N]) -> Option<T>) {
+/// As many numbers as the bytes are, if all can be kept.
+fn decode<T: Number, const N: usize>(
+    bytes: &[u8],
+    numbers: &mut Vec<T>,
+    number: impl Fn([u8; N]) -> Option<T>,
+) -> bool {
     let (chunks, _) = bytes.as_chunks();
-    numbers.extend(chunks.iter().map_while(|chunk| number(*chunk)));
+    // Without a way out between two numbers, the compiler makes vectors of them.
+    let all = chunks.iter().fold(true, |all, chunk| all & number(*chunk).is_some());
+    numbers.extend(chunks.iter().map(|chunk| number(*chunk).unwrap_or(T::ZERO)));
+    all
 }
 
 impl Source for Ubj<'_> {
+    fn error(&self, problem: &'static str) -> LoadError {
+        LoadError::Syntax { format: "UBJ", at: self.at, problem }
+    }
+
     fn budget(&mut self) -> &mut Budget {
         &mut self.budget
     }
 
-    fn object(&mut self, mut each: impl FnMut(&mut Self, &str) -> Result<(), LoadError>) -> Result<(), LoadError> {
+    fn fields(&mut self, mut each: impl FnMut(&mut Self, &[u8]) -> Result<(), LoadError>) -> Result<(), LoadError> {
         self.open(b'{', "an object was expected")?;
         self.elements(b'}', |ubj, marker| {
-            let key = ubj.text()?;
+            let key = ubj.raw_text()?;
             ubj.marker = marker;
             each(ubj, key)
         })
@@ -227,30 +259,21 @@ impl Source for Ubj<'_> {
 
     fn numbers<T: Number>(&mut self) -> Result<Vec<T>, LoadError> {
         self.open(b'[', "an array was expected")?;
-        let before = self.at;
-        if let Header { marker: Some(marker), count: Some(count) } = self.header()?
-            && let Some(width) = width(marker)
-        {
-            // The numbers must be there before there is room for them.
-            let bytes = count.checked_mul(width).and_then(|bytes| self.bytes[self.at..].get(..bytes));
-            let bytes = bytes.ok_or_else(|| self.error("the file ends too early"))?;
+        if let Some((marker, bytes)) = self.typed() {
+            // The numbers are there before there is room for them.
+            let count = bytes.len() / width(marker).unwrap_or(1);
             let mut numbers = self.budget.list(count)?;
-            match marker {
-                // As XGBoost writes them, at once.
+            let all = match marker {
                 b'd' => decode(bytes, &mut numbers, |bytes| T::from_single(f32::from_be_bytes(bytes))),
+                b'D' => decode(bytes, &mut numbers, |bytes| T::from_double(f64::from_be_bytes(bytes))),
+                b'L' => decode(bytes, &mut numbers, |bytes| T::from_integer(i64::from_be_bytes(bytes))),
                 b'l' => decode(bytes, &mut numbers, |bytes| T::from_integer(i32::from_be_bytes(bytes).into())),
-                b'U' => decode(bytes, &mut numbers, |[byte]| T::from_integer(byte.into())),
-                _ => {
-                    for _ in 0..count {
-                        numbers.push(self.number_of(marker)?);
-                    }
-                    return Ok(numbers);
-                }
-            }
-            self.at += bytes.len();
-            return if numbers.len() == count { Ok(numbers) } else { Err(self.error(T::EXPECTED)) };
+                b'I' => decode(bytes, &mut numbers, |bytes| T::from_integer(i16::from_be_bytes(bytes).into())),
+                b'i' => decode(bytes, &mut numbers, |[byte]| T::from_integer((byte as i8).into())),
+                _ => decode(bytes, &mut numbers, |[byte]| T::from_integer(byte.into())),
+            };
+            return if all { Ok(numbers) } else { Err(self.error(T::EXPECTED)) };
         }
-        self.at = before;
         let mut numbers = Vec::new();
         self.elements(b']', |ubj, marker| {
             ubj.marker = marker;
@@ -270,22 +293,18 @@ impl Source for Ubj<'_> {
         match marker {
             b'Z' | b'T' | b'F' => Ok(()),
             b'C' => self.take(1).map(drop),
-            b'S' | b'H' => self.text().map(drop),
+            b'S' | b'H' => self.raw_text().map(drop),
             b'[' => {
-                let before = self.at;
-                if let Header { marker: Some(marker), count: Some(count) } = self.header()?
-                    && let Some(bytes) = width(marker).and_then(|width| count.checked_mul(width))
-                {
-                    return self.take(bytes).map(drop);
+                if self.typed().is_some() {
+                    return Ok(());
                 }
-                self.at = before;
                 self.elements(b']', |ubj, marker| {
                     ubj.marker = marker;
                     ubj.skip()
                 })
             }
             b'{' => self.elements(b'}', |ubj, marker| {
-                ubj.text()?;
+                ubj.raw_text()?;
                 ubj.marker = marker;
                 ubj.skip()
             }),

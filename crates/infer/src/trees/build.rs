@@ -1,12 +1,12 @@
 //! From trees as model files describe them to the packed nodes that are walked.
 
-use std::collections::{HashMap, VecDeque};
+use std::sync::OnceLock;
 
 use super::column::Column;
 use super::layout::Layout;
 use super::leaves::{All, Leaves};
 use super::walk::{LANES, Nodes, Packed, Tree};
-use super::{Forest, Scalar};
+use super::{Forest, Lazy, Scalar};
 
 /// What a split asks of a feature's value; a "yes" goes left.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,9 +92,6 @@ pub enum TreeError {
     TooLarge,
 }
 
-/// Nodes up to which indices are narrowed if they can be. Beyond, a core's caches hold neither form, and for a moment there are both.
-const MAX_NARROWED: usize = 1 << 20;
-
 /// Collects trees, checks them, and lays them out as a [`Forest`].
 #[derive(Debug)]
 pub struct Builder<X: Scalar = f32, V = f32> {
@@ -102,10 +99,10 @@ pub struct Builder<X: Scalar = f32, V = f32> {
     max_bytes: usize,
     base: Vec<V>,
     columns: Vec<Column>,
-    /// Column of a feature, by missing-goes-left.
-    column_of: HashMap<(usize, bool), u32>,
+    /// By feature, its columns, by missing-goes-left; 0 for none, for that is [`Column::Lowest`].
+    column_of: Vec<[u32; 2]>,
     trees: Vec<Tree>,
-    nodes: Vec<Packed<X::Key, u32>>,
+    nodes: Nodes<X::Key>,
     /// By node, a leaf's value, if leaves have one.
     values: Vec<V>,
     /// By node, which list is a leaf's, if leaves have one for each output.
@@ -113,6 +110,9 @@ pub struct Builder<X: Scalar = f32, V = f32> {
     listed: Vec<V>,
     /// Categories in all columns' sets.
     set_items: usize,
+    /// Of the tree that is being added: which nodes were reached, and in which order.
+    reached: Vec<bool>,
+    order: Vec<u32>,
 }
 
 impl<X: Scalar, V: Scalar> Builder<X, V> {
@@ -124,13 +124,15 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
             max_bytes: usize::MAX,
             base,
             columns: vec![Column::Lowest],
-            column_of: HashMap::new(),
+            column_of: Vec::new(),
             trees: Vec::new(),
-            nodes: Vec::new(),
+            nodes: Nodes::Narrow(Vec::new()),
             values: Vec::new(),
             lists: Vec::new(),
             listed: Vec::new(),
             set_items: 0,
+            reached: Vec::new(),
+            order: Vec::new(),
         }
     }
 
@@ -184,33 +186,34 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
         }
         self.check_size(count)?;
         // Breadth first, so that siblings lie side by side and the hot top levels share cache lines.
-        let mut reached = vec![false; count];
-        reached[0] = true;
-        let mut queue = VecDeque::from([(0_u32, 0_u32)]);
-        let mut placed = 1_u32;
-        let mut deepest = 0;
-        while let Some((place, depth)) = queue.pop_front() {
-            deepest = deepest.max(depth);
-            let place = place as usize;
+        self.reached.clear();
+        self.reached.resize(count, false);
+        self.reached[0] = true;
+        self.order.clear();
+        self.order.push(0);
+        let (mut own, mut depth, mut level_end) = (0, 0, 1);
+        while let Some(place) = self.order.get(own).map(|place| *place as usize) {
+            if own == level_end {
+                depth += 1;
+                level_end = self.order.len();
+            }
             match node(place)? {
                 Node::Leaf(value) => {
-                    let own = (self.nodes.len() - start) as u32;
                     if !self.listed.is_empty() {
                         return Err(TreeError::UnlikeLeaves { node: place }.into());
                     }
-                    self.nodes.push(Packed { key: X::HIGHEST, column: 0, left: own });
+                    self.nodes.push(Packed { key: X::HIGHEST, column: 0, left: 0 });
                     // Splits since the last leaf have none.
-                    self.values.resize(self.nodes.len() - 1, V::ZERO);
+                    self.values.resize(start + own, V::ZERO);
                     self.values.push(value);
                 }
                 Node::Leaves(values) => {
-                    let own = (self.nodes.len() - start) as u32;
                     if values.len() != outputs || !self.values.is_empty() {
                         return Err(TreeError::UnlikeLeaves { node: place }.into());
                     }
-                    self.nodes.push(Packed { key: X::HIGHEST, column: 0, left: own });
+                    self.nodes.push(Packed { key: X::HIGHEST, column: 0, left: 0 });
                     // Never more lists than nodes.
-                    self.lists.resize(self.nodes.len() - 1, 0);
+                    self.lists.resize(start + own, 0);
                     self.lists.push((self.listed.len() / outputs) as u32);
                     self.listed.extend_from_slice(&values);
                 }
@@ -219,23 +222,24 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
                         let features = self.features;
                         return Err(TreeError::NoSuchFeature { node: place, feature, features }.into());
                     }
+                    let placed = self.order.len();
                     for child in [left, right] {
-                        match reached.get_mut(child) {
+                        match self.reached.get_mut(child) {
                             None => return Err(TreeError::NoSuchChild { node: place, child }.into()),
                             Some(true) => return Err(TreeError::ReachedTwice { node: child }.into()),
                             Some(reached) => *reached = true,
                         }
                         // As many as fit a u32, or less.
-                        queue.push_back((child as u32, depth + 1));
+                        self.order.push(child as u32);
                     }
                     let (column, key) = self.compile(feature, test, missing_left)?;
-                    self.nodes.push(Packed { key, column, left: placed });
-                    placed += 2;
+                    self.nodes.push(Packed { key, column, left: (placed - own) as u32 });
                 }
             }
+            own += 1;
         }
         let nodes = (self.nodes.len() - start) as u32;
-        self.trees.push(Tree { start: start as u32, nodes, depth: deepest, output: output as u32 });
+        self.trees.push(Tree { start: start as u32, nodes, depth, output: output as u32 });
         self.check_size(0)?;
         Ok(())
     }
@@ -260,10 +264,12 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
         // In a batch, each column has a key for each lane.
         let column = size_of::<Column>() + LANES * size_of::<X::Key>();
         let bytes = [
-            all.saturating_mul(size_of::<Packed<X::Key, u32>>() + leaf),
-            // While a tree is added: which nodes were reached, and which are to come.
-            nodes.saturating_mul(size_of::<bool>() + size_of::<(u32, u32)>()),
+            // When nodes become wide, there are both.
+            all.saturating_mul(size_of::<Packed<X::Key, u16>>() + size_of::<Packed<X::Key, u32>>() + leaf),
+            // While a tree is added.
+            nodes.saturating_mul(size_of::<bool>() + 2 * size_of::<u32>()),
             self.columns.len().saturating_mul(2 * column),
+            self.column_of.len().saturating_mul(2 * size_of::<[u32; 2]>()),
             self.set_items.saturating_mul(size_of::<u32>()),
             self.trees.len().saturating_mul(2 * size_of::<Tree>()),
             self.listed.len().saturating_mul(2 * size_of::<V>()),
@@ -273,6 +279,7 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
     }
 
     /// The column that a split compares, and the key that goes left if the column's is below it.
+    #[inline(always)]
     fn compile(&mut self, feature: usize, test: Test<X>, missing_left: bool) -> Result<(u32, X::Key), TreeError> {
         let key = match test {
             // No number's key is below this, a missing one's is.
@@ -292,11 +299,15 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
                 return Ok(((self.columns.len() - 1) as u32, X::LOW));
             }
         };
-        let columns = &mut self.columns;
-        let column = *self.column_of.entry((feature, missing_left)).or_insert_with(|| {
-            columns.push(if missing_left { Column::MissingLow(feature) } else { Column::MissingHigh(feature) });
-            (columns.len() - 1) as u32
-        });
+        if self.column_of.len() <= feature {
+            self.column_of.resize(feature + 1, [0; 2]);
+        }
+        let column = &mut self.column_of[feature][usize::from(missing_left)];
+        if *column == 0 {
+            *column = self.columns.len() as u32;
+            self.columns.push(if missing_left { Column::MissingLow(feature) } else { Column::MissingHigh(feature) });
+        }
+        let column = *column;
         Ok((column, key))
     }
 
@@ -305,10 +316,7 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
     pub fn build(self) -> Forest<X, V> {
         let Self { features, max_bytes, base, columns, trees, mut nodes, mut values, mut lists, listed, .. } = self;
         let len = nodes.len().next_power_of_two();
-        let narrow = len <= MAX_NARROWED
-            && columns.len() <= 1 << 16
-            && nodes.iter().all(|node| node.left <= u32::from(u16::MAX));
-        nodes.resize(len, Packed::default());
+        nodes.fill_up(len);
         let leaves = if listed.is_empty() {
             values.resize(len, V::ZERO);
             Leaves::One(values)
@@ -316,17 +324,8 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
             lists.resize(len, 0);
             Leaves::All(All { lists, values: listed })
         };
-        let nodes = if narrow {
-            let pack = |node: Packed<X::Key, u32>| Packed {
-                key: node.key,
-                column: node.column as u16,
-                left: node.left as u16,
-            };
-            Nodes::Narrow(nodes.into_iter().map(pack).collect())
-        } else {
-            Nodes::Wide(nodes)
-        };
-        let forest = Forest { features, base, columns, trees, nodes, leaves, layout: Layout::Walk, blend: None };
+        let (layout, blend) = (Layout::Walk, Lazy(OnceLock::new()));
+        let forest = Forest { features, base, columns, trees, nodes, leaves, layout, blend_bytes: 0, blend };
         forest.laid_out_within(Layout::best(), max_bytes)
     }
 }

@@ -1,87 +1,90 @@
-//! What a blended forest needs of a machine: a few operations on the bytes of many rows at once.
+//! What a blended forest needs of a machine: a few operations on bits of many rows at once.
 //!
 //! [`Portable`] is made of plain integers and runs anywhere. It is also the bounds-checked twin that tests compare the
 //! [instruction sets](super::simd) with.
 
-/// Bytes of a group of rows, one each.
+/// A bit for each row of a group.
 pub trait Column: Copy + Send + Sync {
-    /// All 0.
+    /// None.
     const ZERO: Self;
-    /// The bytes.
-    fn bytes(&self) -> &[u8];
-    /// The bytes.
-    fn bytes_mut(&mut self) -> &mut [u8];
+    /// Words of 64.
+    fn words(&self) -> &[u64];
+    /// Words of 64.
+    fn words_mut(&mut self) -> &mut [u64];
 }
 
-/// Bytes that lie as vectors want them.
-#[repr(C, align(64))]
-#[derive(Clone, Copy, Debug)]
-pub struct Aligned<const N: usize>(pub [u8; N]);
+macro_rules! column {
+    ($(#[$doc:meta])* $name:ident $words:literal $align:literal) => {
+        $(#[$doc])*
+        #[repr(C, align($align))]
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name(pub [u64; $words]);
 
-impl<const N: usize> Column for Aligned<N> {
-    const ZERO: Self = Self([0; N]);
+        impl Column for $name {
+            const ZERO: Self = Self([0; $words]);
 
-    #[inline(always)]
-    fn bytes(&self) -> &[u8] {
-        &self.0
-    }
+            #[inline(always)]
+            fn words(&self) -> &[u64] {
+                &self.0
+            }
 
-    #[inline(always)]
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.0
-    }
+            #[inline(always)]
+            fn words_mut(&mut self) -> &mut [u64] {
+                &mut self.0
+            }
+        }
+    };
+}
+
+column! {
+    /// Of 256 rows, as vectors of 256 bits want them.
+    Bits256 4 32
+}
+column! {
+    /// Of 512 rows, as vectors of 512 bits want them.
+    Bits512 8 64
 }
 
 /// Operations on a group of rows. Whoever has a value of the type may use them: the machine has what they need.
 ///
-/// [`Bits`](Self::Bits) are bytes of which only the highest bit counts, a byte a row.
+/// [`Bits`](Self::Bits) are a vector: a bit a row, or, from [`merge`](Self::merge) on, a byte for an eighth of the rows.
 pub trait Lanes: Copy {
     /// Rows in a group.
     const ROWS: usize;
-    /// Rows in a vector of bytes.
-    const UNIT: usize;
-    /// Vectors of f32 that a vector's rows fill.
+    /// Vectors of f32 that an eighth of the rows fill.
     const SINGLES: usize;
-    /// Vectors of f64 that a vector's rows fill.
+    /// Vectors of f64 that an eighth of the rows fill.
     const DOUBLES: usize;
-    /// A byte a row.
+    /// A bit a row, in memory.
     type Column: Column;
-    /// A bit a row, or, from [`merge`](Self::merge), some.
+    /// The same, in registers.
     type Bits: Copy;
-    /// An f32 a row.
-    type Sums32: Copy;
-    /// An f64 a row.
-    type Sums64: Copy;
 
     /// No bits.
     fn none(self) -> Self::Bits;
-    /// The highest bits of `bound - column`. Bytes of columns are below 128, and `bound` is four times the same byte, of 128 or more: then
-    /// nothing wraps, and the bit says whether `column <= bound - 128`.
-    fn at_most(self, column: &Self::Column, bound: u32) -> Self::Bits;
+    /// From memory.
+    fn load(self, column: &Self::Column) -> Self::Bits;
+    /// To memory.
+    fn store(self, bits: Self::Bits, column: &mut Self::Column);
     /// Each row's bit from `yes` where `by` has one, else from `no`.
     fn choose(self, by: Self::Bits, yes: Self::Bits, no: Self::Bits) -> Self::Bits;
-    /// The index, with the rows' bits at this place below the highest.
-    fn merge(self, index: Self::Bits, bits: Self::Bits, place: u32) -> Self::Bits;
-    /// The bytes.
-    fn store(self, bits: Self::Bits, column: &mut Self::Column);
+    /// The bits of either.
+    fn either(self, one: Self::Bits, other: Self::Bits) -> Self::Bits;
+    /// The bits that are not in `except`.
+    fn without(self, bits: Self::Bits, except: Self::Bits) -> Self::Bits;
+    /// The index, and of each byte of `bits`, moved left by so many places, those in the mask. The mask has none that came from another byte.
+    fn merge(self, index: Self::Bits, bits: Self::Bits, left: i32, mask: u8) -> Self::Bits;
 
     /// How many of the block's keys are at most `key`. The block is in ascending order.
     fn count32(self, block: &[i32; 16], key: i32) -> usize;
     /// The same.
     fn count64(self, block: &[i64; 16], key: i64) -> usize;
 
-    /// The group's sums.
-    fn load32(self, sums: &[f32]) -> Self::Sums32;
-    /// Back.
-    fn store32(self, sums: Self::Sums32, to: &mut [f32]);
-    /// Adds to each row's sum what the table has at the highest `BITS` bits of the row's byte. The table is 2^`BITS` long, from 16 to 256.
-    fn add32<const BITS: usize>(self, index: Self::Bits, table: &[f32], sums: &mut Self::Sums32);
-    /// The group's sums.
-    fn load64(self, sums: &[f64]) -> Self::Sums64;
-    /// Back.
-    fn store64(self, sums: Self::Sums64, to: &mut [f64]);
-    /// [`add32`](Self::add32).
-    fn add64<const BITS: usize>(self, index: Self::Bits, table: &[f64], sums: &mut Self::Sums64);
+    /// Adds to each sum of an eighth of the rows what the table has at the row's index: of its byte, `BITS` bits from the `low`est on. The
+    /// table is 2^`BITS` long, from 16 to 256. The first byte of each of the sums' vectors comes first, then the second, ...
+    fn add32<const BITS: usize>(self, index: Self::Bits, low: u32, table: &[f32], sums: &mut [f32]);
+    /// The same.
+    fn add64<const BITS: usize>(self, index: Self::Bits, low: u32, table: &[f64], sums: &mut [f64]);
 }
 
 /// What is run with the instructions that a machine has.
@@ -92,14 +95,11 @@ pub trait Work {
     fn run<L: Lanes>(self, lanes: L) -> Self::Output;
 }
 
-/// Integers of 64 bits, 8 rows each, in which no byte borrows from the next.
+/// Integers of 64 bits.
 #[derive(Clone, Copy, Debug)]
 pub struct Portable;
 
-/// Words of a group: two registers of 128 bits.
 const WORDS: usize = 4;
-const ROWS: usize = 8 * WORDS;
-const HIGH: u64 = 0x8080_8080_8080_8080;
 
 #[inline(always)]
 fn each(of: impl Fn(usize) -> u64) -> [u64; WORDS] {
@@ -111,26 +111,23 @@ fn each(of: impl Fn(usize) -> u64) -> [u64; WORDS] {
 }
 
 #[inline(always)]
-fn add<V: Copy + std::ops::AddAssign, const BITS: usize>(index: [u64; WORDS], table: &[V], sums: &mut [V; ROWS]) {
-    let (sums, _) = sums.as_chunks_mut::<8>();
+fn add<V: Copy + std::ops::AddAssign, const BITS: usize>(index: [u64; WORDS], low: u32, table: &[V], sums: &mut [V]) {
     let table = &table[..1 << BITS];
-    for (sums, word) in sums.iter_mut().zip(index) {
+    for (sums, word) in sums.as_chunks_mut::<8>().0.iter_mut().zip(index) {
+        let word = word >> low;
         for (row, sum) in sums.iter_mut().enumerate() {
-            *sum += table[(word >> (8 * row + 8 - BITS)) as usize & ((1 << BITS) - 1)];
+            *sum += table[(word >> (8 * row)) as usize & ((1 << BITS) - 1)];
         }
     }
 }
 
 impl Lanes for Portable {
-    const ROWS: usize = ROWS;
-    const UNIT: usize = ROWS;
-    // Rows lie in their order.
+    const ROWS: usize = 64 * WORDS;
+    // Rows lie in the order of the bytes.
     const SINGLES: usize = 1;
     const DOUBLES: usize = 1;
-    type Column = Aligned<ROWS>;
+    type Column = Bits256;
     type Bits = [u64; WORDS];
-    type Sums32 = [f32; ROWS];
-    type Sums64 = [f64; ROWS];
 
     #[inline(always)]
     fn none(self) -> Self::Bits {
@@ -138,10 +135,13 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn at_most(self, column: &Self::Column, bound: u32) -> Self::Bits {
-        let bound = u64::from(bound) << 32 | u64::from(bound);
-        let (words, _) = column.0.as_chunks();
-        each(|at| bound - u64::from_le_bytes(words[at]))
+    fn load(self, column: &Self::Column) -> Self::Bits {
+        column.0
+    }
+
+    #[inline(always)]
+    fn store(self, bits: Self::Bits, column: &mut Self::Column) {
+        column.0 = bits;
     }
 
     #[inline(always)]
@@ -150,16 +150,22 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn merge(self, index: Self::Bits, bits: Self::Bits, place: u32) -> Self::Bits {
-        each(|at| index[at] | ((bits[at] & HIGH) >> place))
+    fn either(self, one: Self::Bits, other: Self::Bits) -> Self::Bits {
+        each(|at| one[at] | other[at])
     }
 
     #[inline(always)]
-    fn store(self, bits: Self::Bits, column: &mut Self::Column) {
-        let (words, _) = column.0.as_chunks_mut();
-        for (word, bits) in words.iter_mut().zip(bits) {
-            *word = bits.to_le_bytes();
-        }
+    fn without(self, bits: Self::Bits, except: Self::Bits) -> Self::Bits {
+        each(|at| bits[at] & !except[at])
+    }
+
+    #[inline(always)]
+    fn merge(self, index: Self::Bits, bits: Self::Bits, left: i32, mask: u8) -> Self::Bits {
+        let mask = u64::from(mask) * 0x0101_0101_0101_0101;
+        each(|at| {
+            let moved = if left < 0 { bits[at] >> -left } else { bits[at] << left };
+            index[at] | (moved & mask)
+        })
     }
 
     #[inline(always)]
@@ -173,36 +179,12 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn load32(self, sums: &[f32]) -> Self::Sums32 {
-        let mut all = [0.0; ROWS];
-        all.copy_from_slice(sums);
-        all
+    fn add32<const BITS: usize>(self, index: Self::Bits, low: u32, table: &[f32], sums: &mut [f32]) {
+        add::<f32, BITS>(index, low, table, sums);
     }
 
     #[inline(always)]
-    fn store32(self, sums: Self::Sums32, to: &mut [f32]) {
-        to.copy_from_slice(&sums);
-    }
-
-    #[inline(always)]
-    fn add32<const BITS: usize>(self, index: Self::Bits, table: &[f32], sums: &mut Self::Sums32) {
-        add::<f32, BITS>(index, table, sums);
-    }
-
-    #[inline(always)]
-    fn load64(self, sums: &[f64]) -> Self::Sums64 {
-        let mut all = [0.0; ROWS];
-        all.copy_from_slice(sums);
-        all
-    }
-
-    #[inline(always)]
-    fn store64(self, sums: Self::Sums64, to: &mut [f64]) {
-        to.copy_from_slice(&sums);
-    }
-
-    #[inline(always)]
-    fn add64<const BITS: usize>(self, index: Self::Bits, table: &[f64], sums: &mut Self::Sums64) {
-        add::<f64, BITS>(index, table, sums);
+    fn add64<const BITS: usize>(self, index: Self::Bits, low: u32, table: &[f64], sums: &mut [f64]) {
+        add::<f64, BITS>(index, low, table, sums);
     }
 }

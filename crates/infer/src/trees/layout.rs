@@ -1,10 +1,12 @@
 //! Which way a forest predicts batches: chosen when it is built, by the machine's instructions and the trees' shape.
 
+use std::sync::OnceLock;
+
 use super::blend::{Costs, Plan, Predict};
 use super::lanes::{Portable, Work};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
-use super::{Blend, Forest, PredictError, Scalar};
+use super::{Blend, FEW_ROWS, Forest, Lazy, PredictError, Scalar};
 
 /// A way to predict batches. All answer the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,9 +15,9 @@ pub enum Layout {
     Walk,
     /// Trees are blended, in integers of 64 bits.
     Portable,
-    /// Trees are blended, 32 rows a vector.
+    /// Trees are blended, 256 rows a vector.
     Avx2,
-    /// Trees are blended, 64 rows a vector.
+    /// Trees are blended, 512 rows a vector.
     Avx512,
 }
 
@@ -45,13 +47,13 @@ impl Layout {
         }
     }
 
-    /// As measured on Zen 5: how many splits, asked of all rows of a group, take as long as one step of a walk for a row.
+    /// As measured on Zen 5: how many splits, asked of all rows of a group, take as long as one step of a walk for each of them.
     fn costs(self) -> Costs {
         match self {
             Self::Walk => Costs { walk: 0 },
-            Self::Portable => Costs { walk: 5 },
-            Self::Avx2 => Costs { walk: 100 },
-            Self::Avx512 => Costs { walk: 110 },
+            Self::Portable => Costs { walk: 150 },
+            Self::Avx2 => Costs { walk: 400 },
+            Self::Avx512 => Costs { walk: 1000 },
         }
     }
 }
@@ -65,29 +67,38 @@ impl<X: Scalar, V: Scalar> Forest<X, V> {
     }
 
     pub(super) fn laid_out_within(mut self, layout: Layout, max_bytes: usize) -> Self {
-        self.layout = layout;
-        self.blend = None;
-        let plan = Plan {
+        (self.layout, self.blend_bytes, self.blend) = (layout, 0, Lazy(OnceLock::new()));
+        let left = max_bytes.saturating_sub(self.memory_bytes());
+        match self.plan().bytes().filter(|(own, more)| layout.is_available() && own.saturating_add(*more) <= left) {
+            Some((own, _)) => self.blend_bytes = own,
+            None => self.layout = Layout::Walk,
+        }
+        self
+    }
+
+    fn plan(&self) -> Plan<'_, X, V> {
+        Plan {
             columns: &self.columns,
             trees: &self.trees,
             nodes: &self.nodes,
             leaves: &self.leaves,
             outputs: self.outputs(),
-            costs: layout.costs(),
-            // Beside what the forest itself takes.
-            max_bytes: max_bytes.saturating_sub(self.memory_bytes()),
-        };
-        self.blend = if layout.is_available() { plan.lay_out().map(Box::new) } else { None };
-        if self.blend.is_none() {
-            self.layout = Layout::Walk;
+            costs: self.layout.costs(),
         }
-        self
     }
 
     /// How batches are predicted.
     #[must_use]
     pub fn layout(&self) -> Layout {
-        self.layout
+        if self.blend_for(usize::MAX).is_some() { self.layout } else { Layout::Walk }
+    }
+
+    /// The blend, if so many rows are better blended than walked.
+    pub(super) fn blend_for(&self, rows: usize) -> Option<&Blend<X, V>> {
+        if rows <= FEW_ROWS || self.layout == Layout::Walk {
+            return None;
+        }
+        self.blend.0.get_or_init(|| self.plan().lay_out().map(Box::new)).as_deref()
     }
 
     /// Adds the leaves that each row reaches to `out`, which has the base scores.

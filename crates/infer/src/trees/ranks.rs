@@ -1,143 +1,101 @@
-//! Values as bytes: how many of a feature's thresholds a value reaches.
+//! What trees ask of a row, as bits: which of all thresholds its values are below.
 //!
-//! Trees ask of a feature's value only whether it reaches a threshold, so all that matters is how many of the feature's different
-//! thresholds it does: its rank. `value >= thresholds[i]` if and only if `rank > i`: nothing is rounded, and nothing is lost.
+//! Trees ask the same few questions again and again, for the thresholds of a feature are much fewer than the splits. So all are answered
+//! once a group of rows. That takes no comparison for each: a value's rank, how many of the feature's different thresholds it reaches, is
+//! found by a search. It sets the row's bit at this rank, and a threshold's column is the bits of all ranks up to the threshold's. Nothing is
+//! rounded: `value < thresholds[i]` if and only if `rank <= i`.
 //!
-//! A rank may exceed a byte, so a feature has several columns of bytes, each for the next 127 thresholds: below them it is 0, above
-//! them 127. A missing value is 0 in all of them or 127 in all of them, as the splits want it; if they differ, the feature has columns
-//! of both kinds.
+//! A missing value has rank 0, so it is below all. For splits that send it right, its bit is taken away.
 
 use super::column::Column;
-use super::lanes::{Column as Bytes, Lanes};
+use super::lanes::{Column as _, Lanes};
 use super::scalar::{Scalar, sealed::Key};
 
-/// Thresholds that a column tells apart.
-pub(super) const SEGMENT: usize = 127;
-/// Thresholds that a feature may have, so that a rank is a u16.
+/// Different thresholds that a feature may have, so that a rank is a u16.
 const MAX_CUTS: usize = u16::MAX as usize - 1;
 /// Levels of blocks of 16 that as many thresholds need.
 const LEVELS: usize = 4;
 
-/// How a split asks: whether a column's byte is below this goes left.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Cut {
-    pub(super) column: u32,
-    /// 1 to 127.
-    pub(super) bound: u8,
+/// A question. They are in the order of their features, and of a feature's in the order of the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cut<K> {
+    /// Which value is asked, or, from [`TESTS`] on, which of the forest's columns.
+    pub(super) feature: u32,
+    /// What is below it goes left.
+    pub(super) key: K,
+    /// Whether a missing value goes right.
+    pub(super) missing_high: bool,
 }
 
-/// The columns that splits compare, and how values get there.
+/// Above every feature.
+pub(super) const TESTS: u32 = 1 << 31;
+
+/// The columns that splits ask, and how a row's bits get there.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Ranks<K> {
     features: Vec<Feature>,
     /// Every feature's thresholds, 16 a block, the last block filled up with keys that no value reaches. Above a level of more than one
     /// block lies another: the first key of each block but the first.
     blocks: Vec<[K; 16]>,
-    ranked: Vec<Ranked>,
-    /// Columns of the forest that are yes or no, 0 or 127, after the ranked ones.
-    tests: Vec<Column>,
+    /// By column, from the second on. The first is for what goes left whatever the row: leaves.
+    asked: Vec<Asked>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 struct Feature {
-    feature: usize,
+    /// Its key, a missing value's below all.
+    column: Column,
     /// Its levels, from the top: where each one's blocks start.
     starts: [u32; LEVELS],
     levels: u32,
     /// How many keys the top level has.
     top: u32,
-    /// How many of `ranked` are its own.
+    /// Different thresholds.
+    cuts: u32,
+    /// How many of `asked` are its own.
     columns: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Ranked {
-    /// The thresholds of the columns before.
-    below: u16,
+    /// Whether any of them has missing values on the right.
     missing_high: bool,
 }
 
-/// A split, as the forest has it.
-pub(super) struct Question<K> {
-    pub(super) column: u32,
-    pub(super) key: K,
-    pub(super) node: u32,
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Asked {
+    /// Which of the feature's thresholds.
+    cut: u16,
+    missing_high: bool,
 }
 
 impl<K: Ord + Copy> Ranks<K> {
-    /// Ranks what the splits ask, and tells each split's node its cut. None if there are too many thresholds or columns.
-    pub(super) fn new(
-        columns: &[Column],
-        mut questions: Vec<Question<K>>,
-        highest: K,
-        mut tell: impl FnMut(u32, Cut),
-    ) -> Option<Self> {
-        let mut ranks = Self { features: Vec::new(), blocks: Vec::new(), ranked: Vec::new(), tests: Vec::new() };
-        // The feature, and whether a missing value is high; tests of their own come last.
-        let place = |question: &Question<K>| match &columns[question.column as usize] {
-            Column::MissingLow(feature) => (*feature, false),
-            Column::MissingHigh(feature) => (*feature, true),
-            Column::Lowest | Column::Equal { .. } | Column::Categories { .. } => (usize::MAX, false),
-        };
-        questions.sort_unstable_by_key(|question| (place(question).0, question.key));
-        let mut rest = questions.as_slice();
-        while let Some(first) = rest.first() {
-            let feature = place(first).0;
-            if feature == usize::MAX {
-                break;
-            }
-            let own;
-            (own, rest) = rest.split_at(rest.partition_point(|question| place(question).0 == feature));
-            ranks.add_feature(feature, own, |question| place(question).1, highest, &mut tell)?;
+    /// For these questions, in ascending order and all different: the first has the second column, and so on. None if a feature has
+    /// too many thresholds. `columns` are the forest's.
+    pub(super) fn new(columns: &[Column], cuts: &[Cut<K>], highest: K) -> Option<Self> {
+        let mut ranks = Self { features: Vec::new(), blocks: Vec::new(), asked: Vec::with_capacity(cuts.len()) };
+        for own in cuts.chunk_by(|a, b| a.feature == b.feature) {
+            ranks.add_feature(columns, own, highest)?;
         }
-        // In the order of the forest's columns.
-        let mut tests: Vec<&Question<K>> = rest.iter().collect();
-        tests.sort_unstable_by_key(|question| question.column);
-        let mut last = None;
-        for question in tests {
-            if last != Some(question.column) {
-                ranks.tests.push(columns[question.column as usize].clone());
-                last = Some(question.column);
-            }
-            tell(question.node, Cut { column: u32::try_from(ranks.columns() - 1).ok()?, bound: 1 });
-        }
-        // Walks go by ranks count columns in u16.
-        (ranks.columns() <= 1 << 16).then_some(ranks)
+        Some(ranks)
     }
 
-    fn add_feature(
-        &mut self,
-        feature: usize,
-        questions: &[Question<K>],
-        missing_high: impl Fn(&Question<K>) -> bool,
-        highest: K,
-        tell: &mut impl FnMut(u32, Cut),
-    ) -> Option<()> {
-        let first_column = self.ranked.len();
-        let mut cuts: Vec<K> = Vec::new();
-        // The columns of the segment that the cuts have come to, by `missing_high`.
-        let mut own = [None; 2];
-        for question in questions {
-            if cuts.last() != Some(&question.key) {
-                if cuts.len() == MAX_CUTS {
-                    return None;
-                }
-                if cuts.len().is_multiple_of(SEGMENT) {
-                    own = [None; 2];
-                }
-                cuts.push(question.key);
+    fn add_feature(&mut self, columns: &[Column], own: &[Cut<K>], highest: K) -> Option<()> {
+        let mut keys: Vec<K> = Vec::new();
+        for cut in own {
+            if keys.last() != Some(&cut.key) {
+                keys.push(cut.key);
             }
-            let at = cuts.len() - 1;
-            let high = missing_high(question);
-            let ranked = &mut self.ranked;
-            let column = *own[usize::from(high)].get_or_insert_with(|| {
-                ranked.push(Ranked { below: (at / SEGMENT * SEGMENT) as u16, missing_high: high });
-                ranked.len() - 1
-            });
-            tell(question.node, Cut { column: u32::try_from(column).ok()?, bound: (at % SEGMENT + 1) as u8 });
+            let place = u16::try_from(keys.len() - 1).ok()?;
+            self.asked.push(Asked { cut: place, missing_high: cut.missing_high });
         }
+        if keys.len() > MAX_CUTS {
+            return None;
+        }
+        let feature = own[0].feature;
+        let column = match feature.checked_sub(TESTS) {
+            None => Column::MissingLow(feature as usize),
+            Some(test) => columns[test as usize].clone(),
+        };
+        let cuts = keys.len() as u32;
         // From the bottom up.
-        let mut levels = vec![cuts];
+        let mut levels = vec![keys];
         while levels[levels.len() - 1].len() > 16 {
             let below = &levels[levels.len() - 1];
             levels.push(below.iter().copied().step_by(16).skip(1).collect());
@@ -152,116 +110,164 @@ impl<K: Ord + Copy> Ranks<K> {
             }
         }
         let top = levels[levels.len() - 1].len() as u32;
-        let columns = (self.ranked.len() - first_column) as u32;
-        self.features.push(Feature { feature, starts, levels: levels.len() as u32, top, columns });
+        let missing_high = own.iter().any(|cut| cut.missing_high);
+        let (levels, columns) = (levels.len() as u32, own.len() as u32);
+        self.features.push(Feature { column, starts, levels, top, cuts, columns, missing_high });
         Some(())
     }
 
     /// How many columns there are.
     pub(super) fn columns(&self) -> usize {
-        self.ranked.len() + self.tests.len()
+        1 + self.asked.len()
     }
 
     /// Memory beside its own. The tests' sets are the forest's.
     pub(super) fn memory_bytes(&self) -> usize {
         self.features.capacity() * size_of::<Feature>()
             + self.blocks.capacity() * size_of::<[K; 16]>()
-            + self.ranked.capacity() * size_of::<Ranked>()
-            + self.tests.capacity() * size_of::<Column>()
+            + self.asked.capacity() * size_of::<Asked>()
     }
 }
 
-/// The row that a byte of a group's columns is for. Of the `unit` rows of a vector of bytes, whose sums fill so many vectors, the first
-/// vector takes the first rows; and of the bytes, each in turn goes with the next vector.
+/// Where a row of a group has its bit: in which byte, and at which place there.
+///
+/// Each place of the bytes is an eighth of the rows. When such an eighth has become a vector of bytes, its first rows have the first byte of
+/// each of the sums' vectors, the next rows the second, ...
 #[inline(always)]
-pub(super) fn row_at(place: usize, unit: usize, vectors: usize) -> usize {
-    let (first, byte) = (place / unit * unit, place % unit);
-    first + byte % vectors * (unit / vectors) + byte / vectors
+pub(super) fn bit_of(row: usize, eighth: usize, vectors: usize) -> (usize, usize) {
+    let (place, rest) = (row / eighth, row % eighth);
+    let width = eighth / vectors;
+    (rest % width * vectors + rest / width, place)
+}
+
+/// The row, among an eighth of a group, whose byte this is: the inverse of [`bit_of`].
+#[inline(always)]
+pub(super) fn row_of(byte: usize, eighth: usize, vectors: usize) -> usize {
+    byte % vectors * (eighth / vectors) + byte / vectors
 }
 
 /// What is reused from group to group.
 #[derive(Debug)]
-pub(super) struct Scratch<K> {
-    /// By place, where its row's values start.
-    starts: [u32; MAX_ROWS],
-    /// Of one feature, by place: its key, its rank, and its rank if a missing value is above all.
+pub(super) struct Scratch<K, C> {
+    /// By row, the word and the bit.
+    bits: [(u32, u64); MAX_ROWS],
+    /// Of one feature, by row.
     keys: [K; MAX_ROWS],
-    low: [u16; MAX_ROWS],
-    high: [u16; MAX_ROWS],
+    ranks: [u16; MAX_ROWS],
+    /// Of one feature, by rank: the rows that have it.
+    having: Vec<C>,
 }
 
 /// Rows of the largest group.
-const MAX_ROWS: usize = 128;
+const MAX_ROWS: usize = 512;
 
-impl<K: Copy + Default> Scratch<K> {
-    pub(super) fn new() -> Self {
-        Self { starts: [0; MAX_ROWS], keys: [K::default(); MAX_ROWS], low: [0; MAX_ROWS], high: [0; MAX_ROWS] }
+impl<K: Copy + Default, C> Scratch<K, C> {
+    pub(super) fn new(eighth: usize, vectors: usize) -> Self {
+        let mut bits = [(0, 0); MAX_ROWS];
+        for (row, slot) in bits[..8 * eighth].iter_mut().enumerate() {
+            let (byte, place) = bit_of(row, eighth, vectors);
+            *slot = ((byte / 8) as u32, 1 << (byte % 8 * 8 + place));
+        }
+        Self { bits, keys: [K::default(); MAX_ROWS], ranks: [0; MAX_ROWS], having: Vec::new() }
     }
 }
 
 impl<K: Key> Ranks<K> {
-    /// Fills a group's columns. Of `rows` there are one at least, and at most as many as a group has.
+    /// Fills a group's columns. Of `rows` there are one at least, and at most as many as a group has. What columns have for others means
+    /// nothing.
     #[inline(always)]
     pub(super) fn fill<L: Lanes, X: Scalar<Key = K>>(
         &self,
         lanes: L,
-        vectors: usize,
         rows: &[X],
         features: usize,
-        scratch: &mut Scratch<K>,
+        scratch: &mut Scratch<K, L::Column>,
         columns: &mut [L::Column],
     ) {
         let count = rows.len() / features;
-        // Places beyond the last row repeat it.
-        let row = |place| row_at(place, L::UNIT, vectors).min(count - 1);
-        let Scratch { starts, keys, low, high } = scratch;
-        let (starts, keys, low, high) =
-            (&mut starts[..L::ROWS], &mut keys[..L::ROWS], &mut low[..L::ROWS], &mut high[..L::ROWS]);
-        for (place, start) in starts.iter_mut().enumerate() {
-            *start = (row(place) * features) as u32;
-        }
-        let (mut ranked, mut columns) = (self.ranked.as_slice(), columns);
+        let Scratch { bits, keys, ranks, having } = scratch;
+        let whole = count.next_multiple_of(16);
+        let (keys, ranks) = (&mut keys[..whole], &mut ranks[..whole]);
+        let (always, mut columns) = columns.split_at_mut(1);
+        always[0].words_mut().fill(u64::MAX);
+        let mut asked = self.asked.as_slice();
         for feature in &self.features {
-            for (key, start) in keys.iter_mut().zip(&*starts) {
-                let value = rows[*start as usize + feature.feature];
-                *key = if value.is_nan() { X::LOWEST } else { value.key() };
-            }
-            // Level by level, so that no row waits for another. All rows share the top one: the compiler makes vectors of rows.
-            let (top, starts) = feature.starts[..feature.levels as usize].split_at(1);
-            let top = &self.blocks[top[0] as usize][..feature.top as usize];
-            for (ranks, keys) in low.as_chunks_mut::<16>().0.iter_mut().zip(keys.as_chunks::<16>().0) {
-                let mut reached = [0_i32; 16];
-                for cut in top {
-                    for (reached, key) in reached.iter_mut().zip(keys) {
-                        *reached += i32::from(*cut <= *key);
-                    }
+            let rows = rows.chunks_exact(features);
+            if let Column::MissingLow(at) = feature.column {
+                for (key, row) in keys.iter_mut().zip(rows) {
+                    let value = row[at];
+                    *key = if value.is_nan() { X::LOWEST } else { value.key() };
                 }
-                *ranks = reached.map(|reached| reached as u16);
-            }
-            for start in starts {
-                let blocks = &self.blocks[*start as usize..];
-                for (rank, key) in low.iter_mut().zip(&*keys) {
-                    *rank = *rank * 16 + key.count(lanes, &blocks[usize::from(*rank)]) as u16;
+            } else {
+                for (key, row) in keys.iter_mut().zip(rows) {
+                    *key = feature.column.key(row);
                 }
             }
-            for ((high, low), key) in high.iter_mut().zip(&*low).zip(&*keys) {
-                *high = if *key == X::LOWEST { u16::MAX } else { *low };
+            having.clear();
+            having.resize(feature.cuts as usize + 1, L::Column::ZERO);
+            let mut set = |rank: usize, (word, bit): (u32, u64)| {
+                let words = having[rank].words_mut();
+                // A power of two many: the mask changes nothing, and spares the bounds check.
+                words[word as usize & (words.len() - 1)] |= bit;
+            };
+            let starts = self.rank_but_last(lanes, feature, keys, ranks);
+            let found = ranks.iter().zip(&*keys).zip(&*bits).take(count);
+            if let Some(start) = starts {
+                let blocks = &self.blocks[start as usize..];
+                for ((rank, key), bit) in found {
+                    let rank = usize::from(*rank);
+                    set(rank * 16 + key.count(lanes, &blocks[rank]), *bit);
+                }
+            } else {
+                for ((rank, _), bit) in found {
+                    set(usize::from(*rank), *bit);
+                }
             }
-            let (own, others) = ranked.split_at(feature.columns as usize);
+            let mut missing = L::Column::ZERO;
+            let any = keys[..count].iter().fold(false, |any, key| any | (*key == X::LOWEST));
+            if feature.missing_high && any {
+                for (_, (word, bit)) in keys.iter().zip(&*bits).take(count).filter(|(key, _)| **key == X::LOWEST) {
+                    missing.words_mut()[*word as usize] |= bit;
+                }
+            }
+            let missing = lanes.load(&missing);
+            let (own, others) = asked.split_at(feature.columns as usize);
             let (filled, rest) = columns.split_at_mut(own.len());
-            for (column, ranked) in filled.iter_mut().zip(own) {
-                let ranks = if ranked.missing_high { &*high } else { &*low };
-                for (byte, rank) in column.bytes_mut().iter_mut().zip(ranks) {
-                    *byte = rank.saturating_sub(ranked.below).min(SEGMENT as u16) as u8;
+            let (mut below, mut next) = (lanes.none(), 0);
+            for (column, asked) in filled.iter_mut().zip(own) {
+                while next <= usize::from(asked.cut) {
+                    below = lanes.either(below, lanes.load(&having[next]));
+                    next += 1;
+                }
+                lanes.store(if asked.missing_high { lanes.without(below, missing) } else { below }, column);
+            }
+            (asked, columns) = (others, rest);
+        }
+    }
+
+    /// How many of a feature's thresholds each key reaches, or in which block of the last level that is to be counted; and that level's
+    /// start.
+    #[inline(always)]
+    fn rank_but_last<L: Lanes>(&self, lanes: L, feature: &Feature, keys: &[K], ranks: &mut [u16]) -> Option<u32> {
+        // Level by level, so that no row waits for another. All rows share the top one: the compiler makes vectors of rows.
+        let (top, starts) = feature.starts[..feature.levels as usize].split_at(1);
+        let top = &self.blocks[top[0] as usize][..feature.top as usize];
+        for (ranks, keys) in ranks.as_chunks_mut::<16>().0.iter_mut().zip(keys.as_chunks::<16>().0) {
+            let mut reached = [0_i32; 16];
+            for cut in top {
+                for (reached, key) in reached.iter_mut().zip(keys) {
+                    *reached += i32::from(*cut <= *key);
                 }
             }
-            (ranked, columns) = (others, rest);
+            *ranks = reached.map(|reached| reached as u16);
         }
-        for (column, test) in columns.iter_mut().zip(&self.tests) {
-            for (place, byte) in column.bytes_mut().iter_mut().enumerate() {
-                let row = &rows[row(place) * features..][..features];
-                *byte = if test.key(row) == X::LOWEST { 0 } else { SEGMENT as u8 };
+        let (last, between) = starts.split_last()?;
+        for start in between {
+            let blocks = &self.blocks[*start as usize..];
+            for (rank, key) in ranks.iter_mut().zip(keys) {
+                *rank = *rank * 16 + key.count(lanes, &blocks[usize::from(*rank)]) as u16;
             }
         }
+        Some(*last)
     }
 }

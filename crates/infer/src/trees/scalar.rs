@@ -115,45 +115,34 @@ pub(super) mod sealed {
     }
 
     pub trait Sealed: Copy {
-        /// A group's sums.
-        type Sums<L: Lanes>: Copy;
-
-        /// Vectors that a group's sums fill.
+        /// Vectors that the sums of an eighth of a group's rows fill.
         fn vectors<L: Lanes>() -> usize;
-        fn load<L: Lanes>(lanes: L, sums: &[Self]) -> Self::Sums<L>;
-        fn store<L: Lanes>(lanes: L, sums: Self::Sums<L>, to: &mut [Self]);
         /// [`Lanes::add32`].
-        fn add<L: Lanes, const BITS: usize>(lanes: L, index: L::Bits, table: &[Self], sums: &mut Self::Sums<L>);
+        fn add<L: Lanes, const BITS: usize>(lanes: L, index: L::Bits, low: u32, table: &[Self], sums: &mut [Self]);
     }
 
     macro_rules! sealed {
-        ($float:ty, $sums:ident, $vectors:ident, $load:ident, $store:ident, $add:ident) => {
+        ($float:ty, $vectors:ident, $add:ident) => {
             impl Sealed for $float {
-                type Sums<L: Lanes> = L::$sums;
-
                 #[inline(always)]
                 fn vectors<L: Lanes>() -> usize {
                     L::$vectors
                 }
 
                 #[inline(always)]
-                fn load<L: Lanes>(lanes: L, sums: &[Self]) -> L::$sums {
-                    lanes.$load(sums)
-                }
-
-                #[inline(always)]
-                fn store<L: Lanes>(lanes: L, sums: L::$sums, to: &mut [Self]) {
-                    lanes.$store(sums, to);
-                }
-
-                #[inline(always)]
-                fn add<L: Lanes, const BITS: usize>(lanes: L, index: L::Bits, table: &[Self], sums: &mut L::$sums) {
-                    lanes.$add::<BITS>(index, table, sums);
+                fn add<L: Lanes, const BITS: usize>(
+                    lanes: L,
+                    index: L::Bits,
+                    low: u32,
+                    table: &[Self],
+                    sums: &mut [Self],
+                ) {
+                    lanes.$add::<BITS>(index, low, table, sums);
                 }
             }
         };
     }
 
-    sealed!(f32, Sums32, SINGLES, load32, store32, add32);
-    sealed!(f64, Sums64, DOUBLES, load64, store64, add64);
+    sealed!(f32, SINGLES, add32);
+    sealed!(f64, DOUBLES, add64);
 }

@@ -17,6 +17,6 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(super) use asked::{Asked, Split, Splits};
+pub(super) use asked::{Asked, Splits};
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::{Avx2, Avx512};

@@ -36,7 +36,7 @@ impl Index for u32 {
     }
 }
 
-/// A node as the walk reads it; `left` counts from the tree's first node.
+/// A node as the walk reads it. Its left child is `left` nodes further, a leaf's is itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Packed<K, I> {
     pub(super) key: K,
@@ -63,7 +63,44 @@ pub(super) enum Nodes<K> {
     Wide(Vec<Packed<K, u32>>),
 }
 
-impl<K: Copy> Nodes<K> {
+impl<K: Copy + Default> Nodes<K> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Narrow(nodes) => nodes.len(),
+            Self::Wide(nodes) => nodes.len(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, node: Packed<K, u32>) {
+        let Packed { key, column, left } = node;
+        match self {
+            Self::Narrow(nodes) => match (column.try_into(), left.try_into()) {
+                (Ok(column), Ok(left)) => nodes.push(Packed { key, column, left }),
+                _ => {
+                    let wide = |node: &Packed<K, u16>| Packed {
+                        key: node.key,
+                        column: node.column.into(),
+                        left: node.left.into(),
+                    };
+                    let mut all = Vec::with_capacity(nodes.len() + 1);
+                    all.extend(nodes.iter().map(wide));
+                    all.push(node);
+                    *self = Self::Wide(all);
+                }
+            },
+            Self::Wide(nodes) => nodes.push(node),
+        }
+    }
+
+    /// Adds nodes that nobody reaches.
+    pub(super) fn fill_up(&mut self, len: usize) {
+        match self {
+            Self::Narrow(nodes) => nodes.resize(len, Packed::default()),
+            Self::Wide(nodes) => nodes.resize(len, Packed::default()),
+        }
+    }
+
     /// A node.
     pub(super) fn get(&self, at: usize) -> Packed<K, u32> {
         match self {
@@ -142,16 +179,36 @@ impl<X: Scalar, V: Scalar> Forest<X, V> {
         for (slot, column) in keys.iter_mut().zip(&self.columns) {
             *slot = column.key(row);
         }
+        if let [out] = out {
+            // In a register: by way of memory, each sum would wait some time for the one before.
+            let mut sum = [*out];
+            self.add_trees(nodes, leaves, keys, &mut sum);
+            [*out] = sum;
+        } else {
+            self.add_trees(nodes, leaves, keys, out);
+        }
+    }
+
+    #[inline(always)]
+    fn add_trees<I: Index>(
+        &self,
+        nodes: &[Packed<X::Key, I>],
+        leaves: &(impl Add<V> + ?Sized),
+        keys: &[X::Key],
+        out: &mut [V],
+    ) {
+        // No other output passed the builder. Where there is one, the compiler sees which.
+        let last = out.len() - 1;
         let (groups, rest) = self.trees.as_chunks::<TREES>();
         for group in groups {
             let reached = walk_trees(nodes, keys, group);
             for (tree, leaf) in group.iter().zip(reached) {
-                leaves.add(leaf, tree.output as usize, out);
+                leaves.add(leaf, last.min(tree.output as usize), out);
             }
         }
         for tree in rest {
             let [leaf] = walk_trees(nodes, keys, &[*tree]);
-            leaves.add(leaf, tree.output as usize, out);
+            leaves.add(leaf, last.min(tree.output as usize), out);
         }
     }
 
@@ -202,13 +259,12 @@ fn walk_rows<K: Copy + Ord, I: Index>(nodes: &[Packed<K, I>], keys: &[[K; LANES]
     // Both lengths are powers of two: the masks change no index, and spare the bounds checks.
     let node_mask = nodes.len() - 1;
     let key_mask = keys.len() - 1;
-    let start = tree.start as usize;
-    let mut at = [start; LANES];
+    let mut at = [tree.start as usize; LANES];
     for _ in 0..tree.depth {
         for (lane, at) in at.iter_mut().enumerate() {
             let node = nodes[*at & node_mask];
             let right = keys[node.column.get() & key_mask][lane] >= node.key;
-            *at = start + node.left.get() + usize::from(right);
+            *at += node.left.get() + usize::from(right);
         }
     }
     at
@@ -223,14 +279,13 @@ fn walk_trees<K: Copy + Ord, I: Index, const N: usize>(
 ) -> [usize; N] {
     let node_mask = nodes.len() - 1;
     let key_mask = keys.len() - 1;
-    let starts = trees.map(|tree| tree.start as usize);
     let depth = trees.iter().map(|tree| tree.depth).max().unwrap_or(0);
-    let mut at = starts;
+    let mut at = trees.map(|tree| tree.start as usize);
     for _ in 0..depth {
-        for (at, start) in at.iter_mut().zip(starts) {
+        for at in &mut at {
             let node = nodes[*at & node_mask];
             let right = keys[node.column.get() & key_mask] >= node.key;
-            *at = start + node.left.get() + usize::from(right);
+            *at += node.left.get() + usize::from(right);
         }
     }
     at

@@ -208,21 +208,21 @@ fn within<S: Source>(
 impl RawTree {
     fn read<S: Source>(source: &mut S, place: usize) -> Result<Self, LoadError> {
         let mut tree = Self::default();
-        source.object(|source, key| {
+        source.fields(|source, key| {
             match key {
-                "left_children" => tree.left = source.numbers()?,
-                "right_children" => tree.right = source.numbers()?,
-                "split_indices" => tree.feature = source.numbers()?,
-                "split_conditions" => tree.condition = source.numbers()?,
-                "default_left" => tree.default_left = source.numbers()?,
-                "split_type" => tree.split_type = source.numbers()?,
-                "categories" => tree.categories = source.numbers()?,
-                "categories_nodes" => tree.category_nodes = source.numbers()?,
-                "categories_segments" => tree.category_starts = source.numbers()?,
-                "categories_sizes" => tree.category_counts = source.numbers()?,
-                "leaf_weights" => tree.leaf_weights = source.numbers()?,
-                "tree_param" => source.object(|source, key| match key {
-                    "size_leaf_vector" => {
+                b"left_children" => tree.left = source.numbers()?,
+                b"right_children" => tree.right = source.numbers()?,
+                b"split_indices" => tree.feature = source.numbers()?,
+                b"split_conditions" => tree.condition = source.numbers()?,
+                b"default_left" => tree.default_left = source.numbers()?,
+                b"split_type" => tree.split_type = source.numbers()?,
+                b"categories" => tree.categories = source.numbers()?,
+                b"categories_nodes" => tree.category_nodes = source.numbers()?,
+                b"categories_segments" => tree.category_starts = source.numbers()?,
+                b"categories_sizes" => tree.category_counts = source.numbers()?,
+                b"leaf_weights" => tree.leaf_weights = source.numbers()?,
+                b"tree_param" => source.fields(|source, key| match key {
+                    b"size_leaf_vector" => {
                         tree.size_leaf_vector = source.string()?;
                         Ok(())
                     }
@@ -277,6 +277,7 @@ impl RawTree {
     }
 
     /// A node, a leaf weighted as DART does.
+    #[inline(always)]
     pub(super) fn node(&self, place: usize, weight: Option<f32>) -> Result<Node, NodeError> {
         let weighted = |value: f32| weight.map_or(value, |weight| value * weight);
         if self.left[place] == -1 {

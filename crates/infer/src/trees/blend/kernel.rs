@@ -2,15 +2,10 @@
 
 use super::super::lanes::{Column, Lanes, Work};
 use super::super::leaves::All;
-use super::super::ranks::{Scratch, row_at};
-use super::super::simd::{Asked, Split};
-use super::build::table_bits;
-use super::{Blend, Blended, Leaves, MAX_LEVELS, PredictError, Scalar};
+use super::super::ranks::{Scratch, row_of};
+use super::super::simd::Asked;
+use super::{Blend, Blended, Leaves, MAX_LEVELS, MIN_LEVELS, PredictError, Scalar};
 
-/// Columns of a block of rows should stay within a core's first cache beside a stretch of trees.
-const BLOCK_BYTES: usize = 24 << 10;
-/// Rows in a block at most: between blocks it is asked whether to go on.
-const BLOCK_ROWS: usize = 512;
 /// Rows of a group whose walks are in flight at once.
 const WALKS: usize = 8;
 
@@ -26,53 +21,52 @@ pub(in crate::trees) struct Predict<'a, X: Scalar, V> {
     pub(in crate::trees) cancel: &'a dyn Fn() -> bool,
 }
 
+/// Some trees, and the group of rows that they are for.
+struct Group<'a, C, X: Scalar, V> {
+    blend: &'a Blend<X, V>,
+    trees: &'a [Blended],
+    columns: &'a [C],
+    /// By output, the rows' sums.
+    sums: &'a mut [V],
+    /// Eighths of the group that have rows.
+    eighths: usize,
+}
+
 impl<X: Scalar, V: Scalar> Work for Predict<'_, X, V> {
     type Output = Result<(), PredictError>;
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Self::Output {
         let Self { blend, leaves, rows, features, out, outputs, cancel } = self;
-        let width = blend.ranks.columns().max(1);
-        let count = rows.len() / features;
-        let most = (BLOCK_BYTES / (width * L::ROWS)).clamp(1, BLOCK_ROWS / L::ROWS);
-        let groups = most.min(count.div_ceil(L::ROWS));
-        let mut columns = vec![L::Column::ZERO; width * groups];
-        let mut sums = vec![V::ZERO; outputs * groups * L::ROWS];
-        let mut scratch = Scratch::new();
-        let block_rows = groups * L::ROWS;
-        for (rows, out) in rows.chunks(block_rows * features).zip(out.chunks_mut(block_rows * outputs)) {
+        let width = blend.stretches.iter().map(|stretch| stretch.ranks.columns()).max().unwrap_or(1);
+        let mut columns = vec![L::Column::ZERO; width];
+        let mut sums = vec![V::ZERO; outputs * L::ROWS];
+        let mut scratch = Scratch::new(L::ROWS / 8, V::vectors::<L>());
+        for (rows, out) in rows.chunks(L::ROWS * features).zip(out.chunks_mut(L::ROWS * outputs)) {
             if cancel() {
                 return Err(PredictError::Cancelled);
             }
-            let groups = columns.chunks_exact_mut(width).zip(sums.chunks_exact_mut(outputs * L::ROWS));
-            let inputs = rows.chunks(L::ROWS * features).zip(out.chunks(L::ROWS * outputs));
-            for ((columns, sums), (rows, out)) in groups.zip(inputs) {
-                blend.ranks.fill(lanes, V::vectors::<L>(), rows, features, &mut scratch, columns);
-                for (output, sums) in sums.chunks_exact_mut(L::ROWS).enumerate() {
-                    // Idle lanes keep what they have.
-                    for (sum, out) in sums.iter_mut().zip(out.chunks_exact(outputs)) {
-                        *sum = out[output];
-                    }
+            for (output, sums) in sums.chunks_exact_mut(L::ROWS).enumerate() {
+                // Idle lanes keep what they have.
+                for (sum, out) in sums.iter_mut().zip(out.chunks_exact(outputs)) {
+                    *sum = out[output];
                 }
             }
-            let used = rows.len().div_ceil(L::ROWS * features);
+            let eighths = (rows.len() / features).div_ceil(L::ROWS / 8);
             let mut first = 0;
-            for end in &blend.stretches {
-                let trees = &blend.trees[first as usize..*end as usize];
-                let groups = columns.chunks_exact(width).zip(sums.chunks_exact_mut(outputs * L::ROWS));
-                for (columns, sums) in groups.take(used) {
-                    match leaves {
-                        Leaves::One(values) => add_one(lanes, blend, values, trees, columns, sums),
-                        Leaves::All(lists) => add_all(lanes, blend, lists, trees, columns, sums, outputs),
-                    }
+            for stretch in &blend.stretches {
+                stretch.ranks.fill(lanes, rows, features, &mut scratch, &mut columns);
+                let trees = &blend.trees[first..stretch.end as usize];
+                first = stretch.end as usize;
+                let group = Group { blend, trees, columns: &columns, sums: &mut sums, eighths };
+                match leaves {
+                    Leaves::One(values) => group.add_one(lanes, values),
+                    Leaves::All(lists) => group.add_all(lanes, lists, outputs),
                 }
-                first = *end;
             }
-            for (sums, out) in sums.chunks_exact(outputs * L::ROWS).zip(out.chunks_mut(L::ROWS * outputs)) {
-                for (row, out) in out.chunks_exact_mut(outputs).enumerate() {
-                    for (output, out) in out.iter_mut().enumerate() {
-                        *out = sums[output * L::ROWS + row];
-                    }
+            for (row, out) in out.chunks_exact_mut(outputs).enumerate() {
+                for (output, out) in out.iter_mut().enumerate() {
+                    *out = sums[output * L::ROWS + row];
                 }
             }
         }
@@ -80,86 +74,75 @@ impl<X: Scalar, V: Scalar> Work for Predict<'_, X, V> {
     }
 }
 
-/// A stretch of trees whose leaves have one value, for a group of rows.
-#[inline(always)]
-fn add_one<L: Lanes, X: Scalar, V: Scalar>(
-    lanes: L,
-    blend: &Blend<X, V>,
-    values: &[V],
-    trees: &[Blended],
-    columns: &[L::Column],
-    sums: &mut [V],
-) {
-    let asked = blend.splits.of(columns);
-    let mut trees = trees.iter().peekable();
-    while let Some(&tree) = trees.peek() {
-        let output = tree.output;
-        let sums = &mut sums[output as usize * L::ROWS..][..L::ROWS];
-        if tree.rest > 0 {
-            trees.next();
-            let index = index(lanes, blend, tree, columns);
-            for_each_leaf(blend, tree, &index, columns, [L::UNIT, V::vectors::<L>()], &mut |row, leaf| {
-                sums[row] += values[leaf]
-            });
-            continue;
+impl<C: Column, X: Scalar, V: Scalar> Group<'_, C, X, V> {
+    /// If leaves have one value.
+    #[inline(always)]
+    fn add_one<L: Lanes<Column = C>>(self, lanes: L, values: &[V]) {
+        let Self { blend, trees, columns, sums, eighths } = self;
+        let asked = blend.splits.of(columns);
+        for tree in trees {
+            let sums = &mut sums[tree.output as usize * L::ROWS..][..L::ROWS];
+            let indexes = indexes(lanes, tree, asked.from(tree.splits as usize), eighths);
+            if tree.rest == 0 {
+                add(lanes, tree.levels, &indexes, &blend.tables[tree.table as usize..], sums, eighths);
+            } else {
+                walk(lanes, blend, tree, &indexes, columns, eighths, &mut |row, leaf| sums[row] += values[leaf]);
+            }
         }
-        // As long as trees add to the same output, its sums stay in registers.
-        let mut held = V::load(lanes, sums);
-        while let Some(tree) = trees.next_if(|tree| tree.output == output && tree.rest == 0) {
-            let splits = asked.from(tree.splits as usize);
-            let table = &blend.tables[tree.table as usize..];
-            let bits = leaf_bits(lanes, tree.levels, splits);
-            add(lanes, tree.levels, bits, table, &mut held);
-        }
-        V::store(lanes, held, sums);
     }
-}
 
-/// A stretch of trees whose leaves have a value for each output, for a group of rows.
-#[inline(always)]
-fn add_all<L: Lanes, X: Scalar, V: Scalar>(
-    lanes: L,
-    blend: &Blend<X, V>,
-    leaves: &All<V>,
-    trees: &[Blended],
-    columns: &[L::Column],
-    sums: &mut [V],
-    outputs: usize,
-) {
-    for tree in trees {
-        let splits = blend.splits.of(columns).from(tree.splits as usize);
-        if tree.rest > 0 {
-            let index = index(lanes, blend, tree, columns);
-            for_each_leaf(blend, tree, &index, columns, [L::UNIT, V::vectors::<L>()], &mut |row, leaf| {
-                for (output, value) in leaves.list(leaf, outputs).iter().enumerate() {
-                    sums[output * L::ROWS + row] += *value;
+    /// If leaves have a value for each output.
+    #[inline(always)]
+    fn add_all<L: Lanes<Column = C>>(self, lanes: L, leaves: &All<V>, outputs: usize) {
+        let Self { blend, trees, columns, sums, eighths } = self;
+        let asked = blend.splits.of(columns);
+        for tree in trees {
+            let indexes = indexes(lanes, tree, asked.from(tree.splits as usize), eighths);
+            if tree.rest == 0 {
+                for (output, sums) in sums.chunks_exact_mut(L::ROWS).enumerate() {
+                    let table = tree.table as usize + (output << tree.levels);
+                    add(lanes, tree.levels, &indexes, &blend.tables[table..], sums, eighths);
                 }
-            });
-            continue;
-        }
-        let bits = leaf_bits(lanes, tree.levels, splits);
-        for (output, sums) in sums.chunks_exact_mut(L::ROWS).enumerate() {
-            let table = &blend.tables[tree.table as usize + (output << table_bits(tree.levels))..];
-            let mut held = V::load(lanes, sums);
-            add(lanes, tree.levels, bits, table, &mut held);
-            V::store(lanes, held, sums);
+            } else {
+                walk(lanes, blend, tree, &indexes, columns, eighths, &mut |row, leaf| {
+                    for (output, value) in leaves.list(leaf, outputs).iter().enumerate() {
+                        sums[output * L::ROWS + row] += *value;
+                    }
+                });
+            }
         }
     }
 }
 
-/// Which of a tree's entries each row takes.
+/// Where an eighth of the rows has its indexes: in which vector, and from which bit of the bytes on. Indexes of four bits share bytes.
 #[inline(always)]
-fn index<L: Lanes, X: Scalar, V>(lanes: L, blend: &Blend<X, V>, tree: &Blended, columns: &[L::Column]) -> L::Column {
-    let splits = blend.splits.of(columns).from(tree.splits as usize);
-    let mut index = L::Column::ZERO;
-    lanes.store(leaf_bits(lanes, tree.levels, splits), &mut index);
-    for byte in index.bytes_mut() {
-        *byte >>= MAX_LEVELS - tree.levels;
-    }
-    index
+fn place(levels: u32, eighth: usize) -> (usize, u32) {
+    if levels > 4 { (eighth, 0) } else { (eighth % 4, eighth as u32 / 4 * 4) }
 }
 
-/// Calls `each` with every row of the group and the leaf it reaches, walking on from the entries.
+/// Walks on from a tree's entries, and calls `each` with every row of the group and the leaf it reaches.
+#[inline(always)]
+fn walk<L: Lanes, X: Scalar, V: Scalar>(
+    lanes: L,
+    blend: &Blend<X, V>,
+    tree: &Blended,
+    indexes: &[L::Bits; 8],
+    columns: &[L::Column],
+    eighths: usize,
+    each: &mut impl FnMut(usize, usize),
+) {
+    for eighth in 0..eighths {
+        let (vector, low) = place(tree.levels, eighth);
+        let mut index = L::Column::ZERO;
+        lanes.store(indexes[vector], &mut index);
+        let vectors = V::vectors::<L>();
+        for_each_leaf(blend, tree, &index, low, columns, eighth, &mut |byte, leaf| {
+            each(eighth * (L::ROWS / 8) + row_of(byte, L::ROWS / 8, vectors), leaf);
+        });
+    }
+}
+
+/// Calls `each` with every byte of the index, and the leaf that its row reaches.
 ///
 /// Not inlined: with AVX-512, the compiler makes gathers of it, which take four times as long.
 #[inline(never)]
@@ -167,89 +150,122 @@ fn for_each_leaf<X: Scalar, V, C: Column>(
     blend: &Blend<X, V>,
     tree: &Blended,
     index: &C,
+    low: u32,
     columns: &[C],
-    [unit, vectors]: [usize; 2],
+    eighth: usize,
     each: &mut impl FnMut(usize, usize),
 ) {
-    let start = tree.start as usize;
+    let bits = tree.levels;
+    let entries = &blend.entries[tree.table as usize..][..1 << bits];
     let steps = blend.steps.as_slice();
     // The length is a power of two: the mask changes no index, and spares the bounds checks.
     let mask = steps.len() - 1;
-    for (part, entries) in index.bytes().as_chunks::<WALKS>().0.iter().enumerate() {
-        let mut at = entries.map(|entry| blend.entries[tree.table as usize + usize::from(entry)] as usize);
+    for (word, index) in index.words().iter().enumerate() {
+        let index = index >> low;
+        let mut at = [0; WALKS];
+        for (lane, at) in at.iter_mut().enumerate() {
+            *at = entries[(index >> (8 * lane)) as usize & ((1 << bits) - 1)] as usize;
+        }
         for _ in 0..tree.rest {
             for (lane, at) in at.iter_mut().enumerate() {
                 let step = steps[*at & mask];
-                let rank = columns[usize::from(step.column)].bytes()[part * WALKS + lane];
-                *at = start + step.left as usize + usize::from(rank >= step.bound);
+                let left = columns[step.column as usize].words()[word] >> (8 * lane + eighth) & 1;
+                *at += step.left as usize + (left ^ 1) as usize;
             }
         }
         for (lane, leaf) in at.into_iter().enumerate() {
-            each(row_at(part * WALKS + lane, unit, vectors), leaf);
+            each(8 * word + lane, leaf);
         }
     }
 }
 
-/// Adds the leaves that the bits point at.
+/// Adds the leaves that the indexes point at.
 #[inline(always)]
-fn add<L: Lanes, V: Scalar>(lanes: L, levels: u32, bits: L::Bits, table: &[V], sums: &mut V::Sums<L>) {
-    match levels {
-        0..=4 => V::add::<L, 4>(lanes, bits, table, sums),
-        5 => V::add::<L, 5>(lanes, bits, table, sums),
-        6 => V::add::<L, 6>(lanes, bits, table, sums),
-        7 => V::add::<L, 7>(lanes, bits, table, sums),
-        _ => V::add::<L, 8>(lanes, bits, table, sums),
-    }
-}
-
-/// The bits that a tree's splits leave each row: the root's highest, and a set one for left.
-#[inline(always)]
-fn leaf_bits<L: Lanes>(lanes: L, levels: u32, splits: Asked<'_, L::Column>) -> L::Bits {
-    let mut ways = [lanes.none(); MAX_LEVELS as usize];
-    match levels {
-        1 => upper_bits::<L, 1>(lanes, splits, &mut ways),
-        2 => upper_bits::<L, 2>(lanes, splits, &mut ways),
-        3 => upper_bits::<L, 3>(lanes, splits, &mut ways),
-        4 => upper_bits::<L, 4>(lanes, splits, &mut ways),
-        _ => {
-            let index = upper_bits::<L, 4>(lanes, splits, &mut ways);
-            lower_bits(lanes, levels, splits, &mut ways, index)
-        }
-    }
-}
-
-/// The bits of the first levels, four at most.
-#[inline(always)]
-fn upper_bits<L: Lanes, const LEVELS: usize>(
+fn add<L: Lanes, V: Scalar>(
     lanes: L,
-    splits: Asked<'_, L::Column>,
-    ways: &mut [L::Bits; MAX_LEVELS as usize],
-) -> L::Bits {
-    let mut index = lanes.none();
-    macro_rules! level {
-        ($level:literal, $choice:ident) => {
-            if LEVELS > $level {
-                ways[$level] = $choice(lanes, splits.part((1 << $level) - 1), &ways[..$level]);
-                index = lanes.merge(index, ways[$level], $level);
-            }
-        };
+    levels: u32,
+    indexes: &[L::Bits; 8],
+    table: &[V],
+    sums: &mut [V],
+    eighths: usize,
+) {
+    match levels {
+        0..=4 => {
+            // Each for itself, so that the shifts are by constants.
+            let (first, second) = sums.split_at_mut(L::ROWS / 2);
+            add_eighths::<L, V, 4>(lanes, indexes, 0, table, first, eighths);
+            add_eighths::<L, V, 4>(lanes, indexes, 4, table, second, eighths.saturating_sub(4));
+        }
+        5 => add_eighths::<L, V, 5>(lanes, indexes, 0, table, sums, eighths),
+        6 => add_eighths::<L, V, 6>(lanes, indexes, 0, table, sums, eighths),
+        7 => add_eighths::<L, V, 7>(lanes, indexes, 0, table, sums, eighths),
+        _ => add_eighths::<L, V, 8>(lanes, indexes, 0, table, sums, eighths),
     }
-    level!(0, choice0);
-    level!(1, choice1);
-    level!(2, choice2);
-    level!(3, choice3);
-    index
+}
+
+#[inline(always)]
+fn add_eighths<L: Lanes, V: Scalar, const BITS: usize>(
+    lanes: L,
+    indexes: &[L::Bits; 8],
+    low: u32,
+    table: &[V],
+    sums: &mut [V],
+    eighths: usize,
+) {
+    for (sums, index) in sums.chunks_exact_mut(L::ROWS / 8).zip(indexes).take(eighths) {
+        V::add::<L, BITS>(lanes, *index, low, table, sums);
+    }
+}
+
+/// Each row's place in the tree's table: from the ways that its splits leave it, the root's the highest bit, and a set one for left.
+#[inline(always)]
+fn indexes<L: Lanes>(lanes: L, tree: &Blended, splits: Asked<'_, L::Column>, eighths: usize) -> [L::Bits; 8] {
+    let mut ways = [lanes.none(); MAX_LEVELS as usize];
+    upper_ways(lanes, splits, &mut ways);
+    if tree.levels > MIN_LEVELS {
+        lower_ways(lanes, tree.levels, splits, &mut ways);
+    }
+    let mut indexes = [lanes.none(); 8];
+    // Constants, so that the shifts are by constants.
+    macro_rules! merge {
+        ($bits:literal, $mask:literal: $($place:literal)*) => {{
+            $(if $place < eighths {
+                for level in 0..$bits {
+                    let to = $bits - 1 - level;
+                    indexes[$place] = lanes.merge(indexes[$place], ways[level], to as i32 - $place, $mask << to);
+                }
+            })*
+        }};
+    }
+    match tree.levels {
+        // Places 4 apart go to the two halves of the bytes.
+        0..=4 => merge!(4, 0x11: 0 1 2 3),
+        5 => merge!(5, 1: 0 1 2 3 4 5 6 7),
+        6 => merge!(6, 1: 0 1 2 3 4 5 6 7),
+        7 => merge!(7, 1: 0 1 2 3 4 5 6 7),
+        _ => merge!(8, 1: 0 1 2 3 4 5 6 7),
+    }
+    indexes
+}
+
+/// The ways of the first four levels.
+#[inline(always)]
+fn upper_ways<L: Lanes>(lanes: L, splits: Asked<'_, L::Column>, ways: &mut [L::Bits; MAX_LEVELS as usize]) {
+    let splits = splits.part::<15>(0);
+    ways[0] = choice0(lanes, splits.level::<1>(), &[]);
+    ways[1] = choice1(lanes, splits.level::<2>(), &ways[..1]);
+    ways[2] = choice2(lanes, splits.level::<4>(), &ways[..2]);
+    ways[3] = choice3(lanes, splits.level::<8>(), &ways[..3]);
 }
 
 /// The same, for the levels below the fourth.
 #[inline(always)]
-fn lower_bits<L: Lanes>(
+fn lower_ways<L: Lanes>(
     lanes: L,
     levels: u32,
     splits: Asked<'_, L::Column>,
     ways: &mut [L::Bits; MAX_LEVELS as usize],
-    mut index: L::Bits,
-) -> L::Bits {
+) {
     for level in 4..levels as usize {
         let first = (1 << level) - 1;
         let near: [L::Bits; 4] = [ways[level - 4], ways[level - 3], ways[level - 2], ways[level - 1]];
@@ -264,23 +280,20 @@ fn lower_bits<L: Lanes>(
             waiting[pairs] = outcome;
         }
         ways[level] = waiting[level - 4];
-        index = lanes.merge(index, ways[level], level as u32);
     }
-    index
 }
 
 /// Whether each row goes left at the split.
 #[inline(always)]
-fn choice0<L: Lanes>(lanes: L, split: Asked<'_, L::Column, [Split; 1]>, _: &[L::Bits]) -> L::Bits {
-    let (column, bound) = split.column();
-    lanes.at_most(column, bound)
+fn choice0<L: Lanes>(lanes: L, split: Asked<'_, L::Column, [u32; 1]>, _: &[L::Bits]) -> L::Bits {
+    lanes.load(split.column())
 }
 
 /// Of a level's splits, or of some that lie together, each row's own: which way it goes there, by the ways that it went above.
 macro_rules! choices {
     ($($name:ident $half:ident $count:literal,)*) => {$(
         #[inline(always)]
-        fn $name<L: Lanes>(lanes: L, level: Asked<'_, L::Column, [Split; 2 * $count]>, ways: &[L::Bits]) -> L::Bits {
+        fn $name<L: Lanes>(lanes: L, level: Asked<'_, L::Column, [u32; 2 * $count]>, ways: &[L::Bits]) -> L::Bits {
             let no = $half(lanes, level.half::<$count>(0), &ways[1..]);
             let yes = $half(lanes, level.half::<$count>(1), &ways[1..]);
             lanes.choose(ways[0], yes, no)

@@ -1,17 +1,10 @@
 //! Splits, and the columns that they ask.
 
-/// A split as the lanes ask it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Split {
-    /// Four times the byte that is 127 above the highest rank that goes left.
-    bound: u32,
-    column: u32,
-}
-
 /// Splits, which ask no column beyond a highest one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Splits {
-    list: Vec<Split>,
+    /// The column that each asks.
+    list: Vec<u32>,
     /// One more than the highest column of all in the list.
     columns: usize,
 }
@@ -21,9 +14,9 @@ impl Splits {
         Self { list: Vec::with_capacity(splits), columns: 0 }
     }
 
-    pub fn push(&mut self, bound: u32, column: u32) {
+    pub fn push(&mut self, column: u32) {
         self.columns = self.columns.max(column as usize + 1);
-        self.list.push(Split { bound, column });
+        self.list.push(column);
     }
 
     pub fn len(&self) -> usize {
@@ -32,7 +25,7 @@ impl Splits {
 
     /// Memory beside its own.
     pub fn memory_bytes(&self) -> usize {
-        self.list.capacity() * size_of::<Split>()
+        self.list.capacity() * size_of::<u32>()
     }
 
     /// The splits with a group's columns.
@@ -47,7 +40,7 @@ impl Splits {
 ///
 /// The fields are private, so that whatever splits are here come from [`Splits::of`].
 #[derive(Debug)]
-pub struct Asked<'a, C, S: ?Sized = [Split]> {
+pub struct Asked<'a, C, S: ?Sized = [u32]> {
     splits: &'a S,
     columns: &'a [C],
 }
@@ -71,28 +64,37 @@ impl<'a, C> Asked<'a, C> {
 
     /// Those from a place on, as many as are asked for.
     #[inline(always)]
-    pub fn part<const N: usize>(self, start: usize) -> Asked<'a, C, [Split; N]> {
+    pub fn part<const N: usize>(self, start: usize) -> Asked<'a, C, [u32; N]> {
         let (parts, _) = self.splits[start..][..N].as_chunks();
         Asked { splits: &parts[0], columns: self.columns }
     }
 }
 
-impl<'a, C, const N: usize> Asked<'a, C, [Split; N]> {
+impl<'a, C, const N: usize> Asked<'a, C, [u32; N]> {
     /// The first or the second half, of as many as are asked for.
     #[inline(always)]
-    pub fn half<const H: usize>(self, which: usize) -> Asked<'a, C, [Split; H]> {
+    pub fn half<const H: usize>(self, which: usize) -> Asked<'a, C, [u32; H]> {
         let (halves, _) = self.splits.as_chunks();
         Asked { splits: &halves[which], columns: self.columns }
     }
 }
 
-impl<'a, C> Asked<'a, C, [Split; 1]> {
-    /// The split's column, and its bound.
+impl<'a, C> Asked<'a, C, [u32; 15]> {
+    /// Of a tree's first splits, the level of so many.
     #[inline(always)]
-    pub fn column(self) -> (&'a C, u32) {
-        let [Split { bound, column }] = *self.splits;
+    pub fn level<const N: usize>(self) -> Asked<'a, C, [u32; N]> {
+        let (levels, _) = self.splits[N - 1..][..N].as_chunks();
+        Asked { splits: &levels[0], columns: self.columns }
+    }
+}
+
+impl<'a, C> Asked<'a, C, [u32; 1]> {
+    /// The split's column.
+    #[inline(always)]
+    pub fn column(self) -> &'a C {
+        let [column] = *self.splits;
         // SAFETY: `Splits::of` saw that there are more columns than the highest that any of its splits asks, and is where this split and
         // these columns come from.
-        (unsafe { self.columns.get_unchecked(column as usize) }, bound)
+        unsafe { self.columns.get_unchecked(column as usize) }
     }
 }

@@ -4,11 +4,11 @@ use std::arch::x86_64::*;
 
 use super::super::lanes::Work;
 
-/// 32 rows a vector, two vectors a group.
+/// A vector of 256 rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx2(());
 
-/// 64 rows a vector, two vectors a group.
+/// A vector of 512 rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx512(());
 
@@ -63,9 +63,9 @@ macro_rules! loads {
 loads!(singles, f32, 8, __m256, _mm256_loadu_ps);
 loads!(singles512, f32, 16, __m512, _mm512_loadu_ps);
 loads!(doubles512, f64, 8, __m512d, _mm512_loadu_pd);
-loads!(bytes, u8, 32, __m256i, _mm256_loadu_si256);
-loads!(bytes512, u8, 64, __m512i, _mm512_loadu_si512);
 loads!(ints, i32, 8, __m256i, _mm256_loadu_si256);
 loads!(ints512, i32, 16, __m512i, _mm512_loadu_si512);
-loads!(longs, i64, 4, __m256i, _mm256_loadu_si256);
-loads!(longs512, i64, 8, __m512i, _mm512_loadu_si512);
+loads!(longs, u64, 4, __m256i, _mm256_loadu_si256);
+loads!(longs512, u64, 8, __m512i, _mm512_loadu_si512);
+loads!(signed, i64, 4, __m256i, _mm256_loadu_si256);
+loads!(signed512, i64, 8, __m512i, _mm512_loadu_si512);
