@@ -7,18 +7,19 @@ use std::time::Duration;
 use cloud::StoreError;
 use cloud::object_store::ListedObject;
 use futures::{StreamExt, stream};
+use jiff::Timestamp;
 use job::envelope::{ObjectVersion, Order};
 use job::layout::{self, InboxKey};
 use job::state::REPEAT_AFTER_SECONDS;
 use job::{JobId, Message, State};
 use ledger::Ledger;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::fault::Fault;
 use crate::mirror;
-use crate::observer::{Ended, Event, Observer, model_of};
+use crate::observer::{Ended, Event, Observer};
 use crate::patience::{self, answer, within};
 use crate::settings::Settings;
 use crate::span;
@@ -27,6 +28,8 @@ use crate::span;
 const PAGE: usize = 1000;
 /// How many jobs are looked at side by side.
 const PARALLEL: usize = 8;
+/// What is younger can't be lost yet.
+const REPEAT_AFTER: Duration = Duration::from_secs(REPEAT_AFTER_SECONDS.unsigned_abs());
 
 /// Goes through the buckets.
 #[derive(Debug, Clone)]
@@ -39,7 +42,7 @@ pub struct Sweep {
 /// What one sweep found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SweepReport {
-    /// Jobs without an outcome that were looked at.
+    /// Jobs without an outcome.
     pub open: u64,
     /// Those that it found a deadline passed of, and ended.
     pub expired: u64,
@@ -55,9 +58,8 @@ impl SweepReport {
     fn add(&mut self, found: Found) {
         match found {
             Found::Nothing => {}
-            Found::Open => self.open += 1,
-            Found::Expired => (self.open, self.expired) = (self.open + 1, self.expired + 1),
-            Found::Silent => (self.open, self.silent) = (self.open + 1, self.silent + 1),
+            Found::Expired => self.expired += 1,
+            Found::Silent => self.silent += 1,
             Found::Dropped => self.dropped += 1,
             Found::Fault => self.faults += 1,
         }
@@ -67,7 +69,6 @@ impl SweepReport {
 #[derive(Debug, Clone, Copy)]
 enum Found {
     Nothing,
-    Open,
     Expired,
     Silent,
     Dropped,
@@ -78,7 +79,8 @@ enum Found {
 #[derive(Debug, Clone, Copy)]
 struct Listed {
     job: JobId,
-    ticket: bool,
+    /// When the ticket was written.
+    ticket: Option<Timestamp>,
     outcome: bool,
 }
 
@@ -93,9 +95,10 @@ impl Sweep {
         Self { observer, ..self }
     }
 
-    /// Sweeps now and then every `period`, until `shutdown`.
+    /// Sweeps every `period`, until `shutdown`. The first sweep comes at a random moment of the first period: workers that
+    /// start side by side, or over and over, while many jobs wait would otherwise all go through those jobs.
     pub async fn run(&self, period: Duration, shutdown: CancellationToken) {
-        let mut ticks = interval(period);
+        let mut ticks = interval_at(Instant::now() + period.mul_f64(self.ledger.entropy.unit()), period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -135,11 +138,14 @@ impl Sweep {
             for object in &page.objects {
                 let Some((job, document)) = document_of(&object.key) else { continue };
                 if current.is_none_or(|current| current.job != job) {
-                    open.extend(current.replace(Listed { job, ticket: false, outcome: false }));
+                    open.extend(current.replace(Listed { job, ticket: None, outcome: false }));
                 }
                 if let Some(current) = &mut current {
-                    current.ticket |= document == "ticket.json";
-                    current.outcome |= document == "outcome.json";
+                    match document {
+                        "ticket.json" => current.ticket = Some(object.last_modified),
+                        "outcome.json" => current.outcome = true,
+                        _ => {}
+                    }
                 }
             }
             after = page.objects.last().map(|object| object.key.clone());
@@ -147,7 +153,9 @@ impl Sweep {
             if last {
                 open.extend(current.take());
             }
-            open.retain(|listed| listed.ticket && !listed.outcome);
+            open.retain(|listed| listed.ticket.is_some() && !listed.outcome);
+            report.open += open.len() as u64;
+            open.retain(|listed| listed.ticket.is_some_and(|written| self.age(written) >= REPEAT_AFTER));
             let mut looks = stream::iter(open).map(|listed| self.look(listed.job)).buffer_unordered(PARALLEL);
             while let Some(found) = looks.next().await {
                 report.add(found);
@@ -169,7 +177,7 @@ impl Sweep {
             let silent = |beat| now.duration_since(beat).unsigned_abs() > self.silence();
             if sight.state == State::Expired {
                 if let Some(outcome) = &sight.outcome {
-                    let (model, state, code) = (model_of(&ticket), sight.state, outcome.ending.code());
+                    let (model, state, code) = (ticket.counted_model(), sight.state, outcome.ending.code());
                     let ended = Ended { model, state, code, waited: None, ran: None, inferred: None };
                     self.observer.observe(&Event::Ended(ended));
                     within(patience::TRANSFER, mirror::write(&self.ledger, &ticket, outcome)).await?;
@@ -181,7 +189,7 @@ impl Sweep {
                 within(patience::CALL, self.ledger.enqueue(&ticket, sight.uploaded, Duration::ZERO)).await?;
                 return Ok(Found::Silent);
             }
-            Ok(Found::Open)
+            Ok(Found::Nothing)
         };
         let look = async {
             look.await.unwrap_or_else(|fault: Fault| {
@@ -214,11 +222,15 @@ impl Sweep {
         }
     }
 
+    /// None at all for what is to come: the store's clock and ours differ.
+    fn age(&self, written: Timestamp) -> Duration {
+        self.ledger.clock.now().duration_since(written).try_into().unwrap_or_default()
+    }
+
     async fn dropped(&self, file: ListedObject) -> Found {
-        let age = self.ledger.clock.now().duration_since(file.last_modified);
         let is_file = !matches!(InboxKey::parse(&file.key), InboxKey::Folder);
         // An older one's ticket may have gone by its retention; it had its time.
-        let is_due = age.as_secs() >= REPEAT_AFTER_SECONDS && age.unsigned_abs() < self.settings.retention;
+        let is_due = (REPEAT_AFTER..self.settings.retention).contains(&self.age(file.last_modified));
         if !is_file || !is_due {
             return Found::Nothing;
         }
