@@ -100,8 +100,11 @@ pub async fn handle_batch(processor: &Processor, messages: &[BatchMessage], dead
             done.lock().unwrap_or_else(PoisonError::into_inner).insert(at);
         }
     };
-    let (suspects, fresh): (Vec<usize>, Vec<usize>) =
+    let (mut suspects, fresh): (Vec<usize>, Vec<usize>) =
         (0..messages.len()).partition(|at| is_suspect(messages[*at].receive_count));
+    // If one kills the worker, they come back together, and then another is to be first.
+    let first = processor.ledger().entropy.unit() * suspects.len() as f64;
+    suspects.rotate_left(first as usize);
     let all = async {
         stream::iter(fresh).for_each_concurrent(processor.settings().parallel.max(1), &run).await;
         // Those received before run last, one at a time: one that kills its worker then kills few others.

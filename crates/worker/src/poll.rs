@@ -1,6 +1,7 @@
 //! The long-polling driver: takes messages off the queue, keeps them hidden while their jobs run, and acknowledges them.
 
 use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use cloud::{Message, Queue, QueueError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use job::error::causes;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,9 @@ const MAX_RECEIVE: usize = 10;
 const LAST_ANSWER: Duration = Duration::from_secs(1);
 /// How many suspects may wait for their turn before no more messages are taken.
 const MAX_WAITING: usize = 10;
+/// How long a suspect that waits for its turn stays hidden at a time: if another one kills this worker meanwhile, those that
+/// waited come back soon, and not together with it, which would let it kill them again and again.
+const WAITING: Duration = Duration::from_secs(30);
 /// SQS hides a message for at most 12 hours after a receive; a minute of it is left for calls and clocks.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>
 const MAX_HIDDEN: Duration = Duration::from_secs(12 * 60 * 60 - 60);
@@ -184,8 +188,7 @@ impl Shared {
         let verdict = tokio::select! {
             biased;
             () = self.kill.cancelled() => None,
-            verdict = self.work(&message) => verdict,
-            () = self.keep_hidden(&message, received) => None,
+            verdict = self.work(&message, received) => verdict,
         };
         let (processor, count) = (&*self.processor, message.receive_count);
         let back = match verdict {
@@ -208,29 +211,49 @@ impl Shared {
     }
 
     /// Runs what the message asks for, if it is not too late to begin.
-    async fn work(&self, message: &Message) -> Option<Verdict> {
-        let _turn = if is_suspect(message.receive_count) {
-            tokio::select! {
-                biased;
-                () = self.drain.cancelled() => return None,
-                turn = self.turn.lock() => Some(turn),
-            }
-        } else {
-            None
+    async fn work(&self, message: &Message, received: Instant) -> Option<Verdict> {
+        let period = self.processor.settings().visibility_timeout / 3;
+        let (_turn, pause) = match is_suspect(message.receive_count) {
+            true => match self.turn.try_lock() {
+                Ok(turn) => (Some(turn), period),
+                Err(_) => (Some(self.wait_for_turn(message).await?), Duration::ZERO),
+            },
+            false => (None, period),
         };
         if self.drain.is_cancelled() {
             return None;
         }
         let (receive_count, sent_at) = (message.receive_count, Some(message.sent_at));
         let delivery = Delivery { receive_count, sent_at, deadline: None, longest: LONGEST_JOB };
-        Some(handle(&self.processor, &message.id.0, &message.body, &delivery).await)
+        tokio::select! {
+            biased;
+            verdict = handle(&self.processor, &message.id.0, &message.body, &delivery) => Some(verdict),
+            () = self.keep_hidden(message, received, pause) => None,
+        }
     }
 
-    /// Prolongs the message's visibility timeout as long as SQS allows. Never ends.
-    async fn keep_hidden(&self, message: &Message, received: Instant) {
+    /// The turn of a suspect. None if nothing is to be begun any more.
+    async fn wait_for_turn(&self, message: &Message) -> Option<MutexGuard<'_, ()>> {
+        let hidden = WAITING.min(self.processor.settings().visibility_timeout);
+        let mut turn = pin!(self.turn.lock());
+        loop {
+            tokio::select! {
+                biased;
+                () = self.drain.cancelled() => return None,
+                turn = &mut turn => return Some(turn),
+                // If it fails, the message comes back a little earlier or later than it should.
+                () = async {
+                    let _ = answer(QUEUE_CALL, self.queue.change_visibility(&message.receipt, hidden)).await;
+                    sleep(hidden / 3).await;
+                } => {}
+            }
+        }
+    }
+
+    /// Prolongs the message's visibility timeout as long as SQS allows, after a first `pause`. Never ends.
+    async fn keep_hidden(&self, message: &Message, received: Instant, mut pause: Duration) {
         let visibility = self.processor.settings().visibility_timeout;
         let period = visibility / 3;
-        let mut pause = period;
         loop {
             sleep(pause).await;
             let left = MAX_HIDDEN.saturating_sub(received.elapsed());

@@ -60,6 +60,43 @@ async fn waiting_suspects_are_given_back_unbegun() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn suspects_that_a_killed_worker_had_come_back_apart() {
+    let bench = Bench::new().await;
+    for number in 0..3 {
+        bench.submit(number, r#"{"do":"sleep","ms":100000}"#).await;
+    }
+    for message in bench.queue.receive(10, Duration::ZERO, None).await.unwrap() {
+        bench.queue.change_visibility(&message.receipt, Duration::ZERO).await.unwrap();
+    }
+    let running = bench.start();
+    bench.begun(1).await;
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    assert_eq!(bench.queue.depth().in_flight, 3, "those that wait are kept hidden");
+    running.crash().await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(bench.queue.depth().visible, 2, "those that waited come back soon");
+    tokio::time::sleep(VISIBILITY).await;
+    assert_eq!(bench.queue.depth().visible, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_s_message_is_hidden_while_it_runs_after_its_wait() {
+    let mut bench = Bench::new().await;
+    bench.settings.visibility_timeout = Duration::from_secs(33);
+    for number in 0..2 {
+        bench.submit(number, r#"{"do":"sleep","ms":50000}"#).await;
+    }
+    for message in bench.queue.receive(10, Duration::ZERO, None).await.unwrap() {
+        bench.queue.change_visibility(&message.receipt, Duration::ZERO).await.unwrap();
+    }
+    let (one, two) = (bench.start(), bench.start());
+    tokio::time::sleep(Duration::from_secs(130)).await;
+    assert_eq!((bench.pool.runs(), bench.queue.depth()), (2, Default::default()), "each ran once");
+    one.stop().await.unwrap();
+    two.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_heartbeat_keeps_a_long_job_s_message_hidden() {
     let mut bench = Bench::new().await;
     bench.settings.visibility_timeout = Duration::from_secs(30);
