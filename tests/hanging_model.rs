@@ -4,10 +4,9 @@ mod support;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use serde_json::{Value, json};
-use support::{PATIENCE, Up, id, root, wines, wines_expected};
+use support::{Up, id, root, wines, wines_expected};
 
 /// A net that computes far beyond its limit of one second, in one call that can't be interrupted.
 fn publish_slow(models: &Path) {
@@ -94,15 +93,7 @@ async fn a_worker_process_ends_so_that_it_is_started_again() {
     let slow = submit_slow(&up).await;
     wine_is_answered(&up).await;
     fails(&up, &slow).await;
-    let deadline = Instant::now() + PATIENCE;
-    let status = loop {
-        match worker.try_wait().expect("a child") {
-            Some(status) => break status,
-            None => assert!(Instant::now() < deadline, "the worker goes on"),
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    };
-    assert_eq!(status.code(), Some(1));
+    assert_eq!(support::end(&mut worker).code(), Some(1));
 
     let mut next = start();
     wine_is_answered(&up).await;

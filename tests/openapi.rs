@@ -4,9 +4,6 @@
 
 mod support;
 
-use std::path::Path;
-use std::process::Command;
-
 use support::{Installed, PATIENCE, Up, bare, cache, log_of, present, root};
 
 /// The same calls every time, and how many of each kind at most for one operation.
@@ -42,18 +39,7 @@ async fn the_api_does_what_its_document_says() {
 async fn so_it_does_with_keys() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys.json");
-    let key = add_key(&keys);
+    let key = support::add_key(&keys);
     let header = format!("Authorization: Bearer {key}");
     conforms(&["--keys", keys.to_str().unwrap()], &["--header", &header]).await;
-}
-
-/// A key of the service's own tenant, which may read the metrics.
-fn add_key(keys: &Path) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_millpond"))
-        .args(["keys", "add", "--tenant", "default", "--keys"])
-        .arg(keys)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }

@@ -44,12 +44,7 @@ impl Scene {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let keys = dir.path().join("keys.json");
-        let made = Command::new(env!("CARGO_BIN_EXE_millpond"))
-            .args(["keys", "add", "--tenant", "default", "--keys"])
-            .arg(&keys)
-            .output()
-            .unwrap();
-        let key = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+        let key = support::add_key(&keys);
         assert!(key.starts_with("mp_"), "{key}");
         let args = ["--keys", keys.to_str().unwrap()];
         let up = Up::start_in(&dir.path().join("data"), &root().join("models"), &args, &[TALKATIVE]).await;

@@ -106,15 +106,7 @@ impl Up {
 
     /// Its S3 and SQS, past the API.
     pub async fn aws(&self) -> Aws {
-        let (access_key, secret_key) = (self.text("access_key").to_owned(), self.text("secret_key").to_owned());
-        Aws::connect(&Endpoint {
-            region: Some(self.text("region").to_owned()),
-            s3_url: Some(self.text("s3").to_owned()),
-            sqs_url: Some(self.text("sqs").to_owned()),
-            credentials: Some(StaticCredentials { access_key, secret_key }),
-            force_path_style: true,
-        })
-        .await
+        aws(&self.endpoints).await
     }
 
     /// A field of `endpoints.json`.
@@ -191,10 +183,39 @@ impl Drop for Up {
     }
 }
 
+/// S3 and SQS where this `endpoints.json` has them.
+pub async fn aws(endpoints: &Value) -> Aws {
+    let text = |field: &str| endpoints[field].as_str().expect("a text").to_owned();
+    Aws::connect(&Endpoint {
+        region: Some(text("region")),
+        s3_url: Some(text("s3")),
+        sqs_url: Some(text("sqs")),
+        credentials: Some(StaticCredentials { access_key: text("access_key"), secret_key: text("secret_key") }),
+        force_path_style: true,
+    })
+    .await
+}
+
+/// Makes an API key of the service's own tenant, which may read the metrics.
+pub fn add_key(keys: &Path) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_millpond"))
+        .args(["keys", "add", "--tenant", "default", "--keys"])
+        .arg(keys)
+        .output()
+        .expect("millpond runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text").trim_end().to_owned()
+}
+
 /// SIGTERM, and the process's end.
 pub fn terminate(child: &mut Child) -> std::process::ExitStatus {
     let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
     assert!(sent.success());
+    end(child)
+}
+
+/// The process's end, which is to come by itself.
+pub fn end(child: &mut Child) -> std::process::ExitStatus {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(status) = child.try_wait().expect("a child") {

@@ -75,9 +75,7 @@ impl Metrics {
 
     /// Counts one job that its caller cancelled.
     pub(crate) fn cancelled(&self, ticket: &Ticket) {
-        // Only of a model that there is has the ticket a version; the other names are whoever's who dropped the file.
-        let model = if ticket.version.is_some() { ticket.model.as_str() } else { "unknown" };
-        self.cancelled.get_or_create(&Cancelled { model: model.to_owned() }).inc();
+        self.cancelled.get_or_create(&Cancelled { model: ticket.counted_model().to_owned() }).inc();
     }
 
     /// Adds metrics that are counted elsewhere.

@@ -72,6 +72,17 @@ pub struct Ticket {
     pub trace: Option<TraceParent>,
 }
 
+/// The model that jobs are counted under which name none that there was. Whoever drops files chooses their folders' names.
+pub const UNKNOWN_MODEL: &str = "unknown";
+
+impl Ticket {
+    /// The model under which the job is counted: its own, or [`UNKNOWN_MODEL`].
+    pub fn counted_model(&self) -> &str {
+        // A version was pinned if and only if the registry had the model.
+        if self.version.is_some() { &self.model } else { UNKNOWN_MODEL }
+    }
+}
+
 /// Where a job's input is. (Tagged from outside: serde cannot read a [`RawValue`] through the buffer of an inner tag.)
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use job::Tenant;
+use job::error::causes;
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
@@ -131,7 +132,8 @@ impl KeyRing {
                 READ_EVERY
             }
             Ok(Err(error)) => {
-                tracing::error!(error = %chain(&error), "the API keys could not be read again; those read before go on");
+                let error = format_args!("{error}{}", causes(&error));
+                tracing::error!(%error, "the API keys could not be read again; those read before go on");
                 READ_AGAIN
             }
             Err(_) => {
@@ -145,18 +147,6 @@ impl KeyRing {
 
 fn by_id(file: KeyFile) -> HashMap<KeyId, Entry> {
     file.keys.into_iter().map(|entry| (entry.id.clone(), entry)).collect()
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    line
 }
 
 #[cfg(test)]

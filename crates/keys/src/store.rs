@@ -60,6 +60,14 @@ impl Store {
         Self { place: Place::Object(bucket, key.into()) }
     }
 
+    /// At a place, whose bucket, if it has one, is this.
+    pub fn at(place: crate::Place, bucket: impl FnOnce(String) -> Arc<dyn ObjectStore>) -> Self {
+        match place {
+            crate::Place::File(path) => Self::file(path),
+            crate::Place::Object { bucket: name, key } => Self::object(bucket(name), key),
+        }
+    }
+
     /// What people call it.
     pub fn name(&self) -> String {
         match &self.place {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use keys::{KeyRing, Place, Store};
+use keys::{KeyRing, Store};
 use lambda_runtime::tower::layer::layer_fn;
 use lambda_runtime::tower::{ServiceBuilder, ServiceExt};
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
@@ -93,10 +93,8 @@ pub(crate) async fn api(base: Base) -> anyhow::Result<()> {
     let mut settings = api::Settings { max_wait: MAX_WAIT, ..api::Settings::default() };
     settings.tenant = crate::settings()?.drop_tenant;
     if let Some(place) = env::optional(env::KEYS) {
-        let store = match place.parse().with_context(|| format!("{} is of no use", env::KEYS))? {
-            Place::File(path) => Store::file(path),
-            Place::Object { bucket, key } => Store::object(Arc::new(base.aws.bucket(bucket)), key),
-        };
+        let place = place.parse().with_context(|| format!("{} is of no use", env::KEYS))?;
+        let store = Store::at(place, |bucket| Arc::new(base.aws.bucket(bucket)));
         settings.access = api::Access::Keys(Arc::new(KeyRing::open_or_wait(store).await?));
     }
     if let Some(origins) = env::optional(env::CORS_ORIGINS).filter(|origins| origins != "*") {

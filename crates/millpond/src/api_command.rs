@@ -66,7 +66,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let cors_origins = api::CorsOrigins::Only(args.cors_origins);
     let settings = api::Settings { access, tenant, cors_origins, ..api::Settings::default() };
 
-    let listener = TcpListener::bind(args.listen).await.map_err(|error| local::cannot_listen(args.listen, error))?;
+    let listener =
+        TcpListener::bind(args.listen).await.map_err(|error| local::cannot_listen("--listen", args.listen, error))?;
     let address = listener.local_addr().context("cannot listen")?;
     let mut service = Service::new();
     service.start_api(api::Api::new(place.ledger(&aws), registry, settings), listener);

@@ -146,10 +146,7 @@ async fn revoke(args: RevokeArgs) -> anyhow::Result<ExitCode> {
 
 /// Access for holders of the keys at this place, in this S3 if it is an object.
 pub async fn access(place: Place, aws: &Aws) -> anyhow::Result<api::Access> {
-    let store = match place {
-        Place::File(path) => Store::file(path),
-        Place::Object { bucket, key } => Store::object(Arc::new(aws.bucket(bucket)), key),
-    };
+    let store = Store::at(place, |bucket| Arc::new(aws.bucket(bucket)));
     Ok(api::Access::Keys(Arc::new(KeyRing::open(store).await.map_err(missing)?)))
 }
 

@@ -169,7 +169,8 @@ impl Local {
             }
         });
 
-        let listener = TcpListener::bind(config.listen).await.map_err(|error| cannot_listen(config.listen, error))?;
+        let listener =
+            TcpListener::bind(config.listen).await.map_err(|error| cannot_listen("--listen", config.listen, error))?;
         let api_address = listener.local_addr().context("cannot listen")?;
         let endpoints = Endpoints {
             api: format!("http://{api_address}"),
@@ -302,9 +303,8 @@ fn start_error(error: local_cloud::StartError) -> anyhow::Error {
     anyhow::Error::new(error).context(failure::hint(format!("the local cloud did not start: {message}"), hint))
 }
 
-/// Says what to do about an address that is taken.
-pub fn cannot_listen(address: SocketAddr, error: std::io::Error) -> anyhow::Error {
-    let hint =
-        failure::hint(format!("cannot listen on {address}"), "another program has that port; choose one with --listen");
-    anyhow::Error::new(error).context(hint)
+/// Says what to do about an address that is taken, which this flag gives.
+pub fn cannot_listen(flag: &str, address: SocketAddr, error: std::io::Error) -> anyhow::Error {
+    let hint = format!("another program has that port; choose one with {flag}");
+    anyhow::Error::new(error).context(failure::hint(format!("cannot listen on {address}"), hint))
 }

@@ -8,7 +8,7 @@ use axum::routing::get;
 use telemetry::Prometheus;
 use tokio::net::TcpListener;
 
-use crate::failure;
+use crate::local;
 
 /// A port of this machine alone, or an address and a port.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
@@ -20,10 +20,8 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
 
 /// Takes the address.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await.map_err(|error| {
-        let hint = "another program has that port; choose one with --metrics-listen";
-        anyhow::Error::new(error).context(failure::hint(format!("cannot listen on {address}"), hint))
-    })?;
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|error| local::cannot_listen("--metrics-listen", address, error))?;
     tracing::info!(address = %listener.local_addr()?, "metrics are served");
     Ok(listener)
 }

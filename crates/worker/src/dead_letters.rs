@@ -19,7 +19,7 @@ use tracing::Instrument;
 use crate::batch::BatchMessage;
 use crate::fault::{Class, Fault};
 use crate::mirror;
-use crate::observer::{Ended, Event, Observer, model_of};
+use crate::observer::{Ended, Event, Observer};
 use crate::patience::{self, QUEUE_CALL, answer, backoff, within};
 use crate::process::{Stop, dropped};
 use crate::settings::Settings;
@@ -250,7 +250,7 @@ impl DeadLetters {
 
     /// Ends the job as failed, if nobody else has ended it by now.
     async fn end(&self, ticket: &Ticket, error: Problem) -> Result<(), Fault> {
-        let (model, code) = (model_of(ticket), Some(error.code));
+        let (model, code) = (ticket.counted_model(), Some(error.code));
         let ending = Ending::Failed { error };
         let state = ending.state();
         let outcome = match within(patience::CALL, self.ledger.end(ticket.job, ending)).await? {

@@ -6,13 +6,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use job::documents::UNKNOWN_MODEL;
 use job::{Code, State, Ticket};
 
 use crate::process::Verdict;
 use crate::sweep::SweepReport;
-
-/// The model in the events of jobs that name none that there was. Whoever drops files chooses their folders' names.
-pub const UNKNOWN_MODEL: &str = "unknown";
 
 /// Counts what it is told.
 ///
@@ -84,12 +82,6 @@ pub struct Ended<'a> {
     pub inferred: Option<Duration>,
 }
 
-/// The name that a job's model goes by in events.
-pub(crate) fn model_of(ticket: &Ticket) -> &str {
-    // A version was pinned if and only if the registry had the model.
-    if ticket.version.is_some() { &ticket.model } else { UNKNOWN_MODEL }
-}
-
 /// An attempt under way. However it ends, cancelled or by a panic, it is over.
 pub(crate) struct UnderWay {
     observer: Arc<dyn Observer>,
@@ -98,7 +90,7 @@ pub(crate) struct UnderWay {
 
 impl UnderWay {
     pub(crate) fn begin(observer: &Arc<dyn Observer>, ticket: &Ticket) -> Self {
-        let begun = Self { observer: observer.clone(), model: model_of(ticket).to_owned() };
+        let begun = Self { observer: observer.clone(), model: ticket.counted_model().to_owned() };
         begun.observer.observe(&Event::Begun { model: &begun.model });
         begun
     }

@@ -186,7 +186,7 @@ impl Processor {
             Stop::Fault(fault) => {
                 fault.log();
                 match fault.class() {
-                    Class::Transient => Verdict::RetryAfter(self.backoff(delivery.receive_count)),
+                    Class::Transient => self.again(delivery),
                     // Without a ticket there is no job that could fail.
                     Class::Permanent | Class::Unreadable => Verdict::Reject,
                 }
@@ -198,6 +198,11 @@ impl Processor {
     async fn input_room(&self, bytes: u64) -> SemaphorePermit<'_> {
         let share = kib(bytes).min(kib(self.settings.input_memory_bytes));
         self.input_room.acquire_many(share).await.expect("it is never closed")
+    }
+
+    /// Has the message come back, later each time.
+    fn again(&self, delivery: &Delivery) -> Verdict {
+        Verdict::RetryAfter(self.backoff(delivery.receive_count))
     }
 
     pub(crate) fn backoff(&self, nth: u32) -> Duration {

@@ -4,6 +4,8 @@
 mod callers;
 mod idempotency;
 mod jobs;
+#[path = "../../../../tests/support/log.rs"]
+mod log;
 mod malformed;
 mod models;
 mod operations;

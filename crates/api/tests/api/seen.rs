@@ -1,15 +1,14 @@
 //! What surrounds an answer: the headers that guard it, the trace that it belongs to, and the log line of its failure.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use job::{Ending, Work, envelope};
 use serde_json::Value;
-use tracing::subscriber::DefaultGuard;
 
+use crate::log::Log;
 use crate::support::{ROW, World, nobodys};
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -91,35 +90,6 @@ async fn a_job_keeps_the_trace_of_its_request() {
     let again = world.post(&format!("/jobs/{first}/retry"), "", &[]).await;
     let again = trace_of(&world, &again).await.expect("a trace");
     assert!(!seen.contains(&again), "{again}");
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// Everything that this thread logs from now on, at the least talkative level.
-    fn start() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let lines = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(tracing::Level::WARN);
-        let guard = tracing::subscriber::set_default(lines.with_writer(move || writer.clone()).finish());
-        (log, guard)
-    }
-
-    fn take(&self) -> Vec<Value> {
-        let bytes = std::mem::take(&mut *self.0.lock().unwrap());
-        String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
 }
 
 #[tokio::test(start_paused = true)]

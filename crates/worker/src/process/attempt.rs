@@ -132,10 +132,7 @@ impl<'a> Attempt<'a> {
 
     /// Whether its input is known to be there.
     fn has_input(&self) -> bool {
-        match &self.ticket.input {
-            Input::Inline(_) | Input::Drop { .. } => true,
-            Input::Upload { etag, .. } => etag.is_some() || self.message_etag.is_some(),
-        }
+        Found::from_ticket(&self.ticket).input_at.is_some() || self.message_etag.is_some()
     }
 
     /// Why the job must not be begun any more.
@@ -158,7 +155,7 @@ impl<'a> Attempt<'a> {
             Ok(()) => Verdict::Done,
             Err(fault) => {
                 fault.log();
-                Verdict::RetryAfter(self.processor.backoff(self.delivery.receive_count))
+                self.processor.again(self.delivery)
             }
         }
     }

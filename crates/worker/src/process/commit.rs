@@ -10,7 +10,7 @@ use super::store::Stored;
 use super::{Delivery, Processor, Verdict};
 use crate::fault::{Class, Fault};
 use crate::mirror;
-use crate::observer::{Ended, Event, model_of};
+use crate::observer::{Ended, Event};
 use crate::patience::{self, within};
 
 /// A job that has its outcome.
@@ -50,7 +50,7 @@ impl<'a> Attempt<'a> {
 
 impl Attempt<'_> {
     fn report(&self, outcome: &Outcome) {
-        let (model, state, code) = (model_of(&self.ticket), outcome.ending.state(), outcome.ending.code());
+        let (model, state, code) = (self.ticket.counted_model(), outcome.ending.state(), outcome.ending.code());
         let shown = code.map(tracing::field::display);
         tracing::info!(model, %state, code = shown, infer_ms = outcome.infer_ms, "job ended");
         self.processor.observer.observe(&Event::Ended(Ended {
@@ -80,7 +80,7 @@ impl Processor {
         };
         fault.log();
         match fault.class() {
-            Class::Transient => Verdict::RetryAfter(self.backoff(delivery.receive_count)),
+            Class::Transient => self.again(delivery),
             // The outcome stands; a mirror that can't be written must not bring the message back for ever.
             Class::Permanent | Class::Unreadable => Verdict::Done,
         }

@@ -6,7 +6,7 @@ use super::Verdict;
 use super::attempt::Attempt;
 use super::record::Record;
 use crate::fault::{Class, Fault};
-use crate::observer::{Event, model_of};
+use crate::observer::Event;
 use crate::patience::{self, within};
 
 impl Attempt<'_> {
@@ -25,14 +25,14 @@ impl Attempt<'_> {
                 Err(unrecorded) => {
                     unrecorded.log();
                     self.tried_again(&fault);
-                    Verdict::RetryAfter(self.processor.backoff(self.delivery.receive_count))
+                    self.processor.again(self.delivery)
                 }
             },
         }
     }
 
     fn tried_again(&self, fault: &Fault) {
-        let (model, code) = (model_of(&self.ticket), fault.problem().code);
+        let (model, code) = (self.ticket.counted_model(), fault.problem().code);
         self.processor.observer.observe(&Event::Failed { model, code });
     }
 
@@ -58,7 +58,7 @@ impl Attempt<'_> {
             Ok(committed) => committed.finish().await,
             Err(fault) => {
                 fault.log();
-                Verdict::RetryAfter(self.processor.backoff(self.delivery.receive_count))
+                self.processor.again(self.delivery)
             }
         }
     }

@@ -8,5 +8,7 @@ mod driver;
 mod dropped;
 mod inputs;
 mod invariants;
+#[path = "../../../../tests/support/log.rs"]
+mod log;
 mod seen;
 mod swept;

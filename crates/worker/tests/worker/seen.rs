@@ -1,18 +1,16 @@
 //! What an operator sees: the events that are counted, and the log lines.
 
-use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use job::envelope::ObjectVersion;
 use job::{Code, Input, Ticket, TraceParent, Work};
-use serde_json::Value;
 use serde_json::value::RawValue;
-use tracing::subscriber::DefaultGuard;
 use worker::observer::UNKNOWN_MODEL;
 use worker::{Ended, Event, Observer, Processor, SweepReport, Verdict};
 
 use crate::bench::{Bench, first, put};
+use crate::log::Log;
 
 /// Writes events down, but for the times, which are looked at by themselves.
 #[derive(Debug, Default)]
@@ -139,35 +137,6 @@ async fn messages_are_counted_by_their_verdicts() {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(600);
     worker::handle_batch(&processor, &[letter("no job"), letter(r#"{"Event":"s3:TestEvent"}"#)], deadline).await;
     assert_eq!(notes.take(), ["message Reject", "message Done"]);
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// Everything that this thread logs from now on, at the least talkative level.
-    fn start() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let lines = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(tracing::Level::WARN);
-        let guard = tracing::subscriber::set_default(lines.with_writer(move || writer.clone()).finish());
-        (log, guard)
-    }
-
-    fn take(&self) -> Vec<Value> {
-        let bytes = std::mem::take(&mut *self.0.lock().unwrap());
-        String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,14 @@
 
 #![expect(unsafe_code, reason = "functions of a shared library can be called in no other way")]
 
+/// The library's function of this name, as the type that it is taken for.
+macro_rules! named {
+    ($library:ident, $name:literal) => {
+        // SAFETY: the field has the type that the header declares for this function.
+        unsafe { function(&$library, $name, WHOSE, FROM) }?
+    };
+}
+
 mod lightgbm;
 mod xgboost;
 

@@ -68,28 +68,22 @@ struct Functions {
 impl LightGbm {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let library = open(path, WHOSE, FROM)?;
-        macro_rules! named {
-            ($name:literal) => {
-                // SAFETY: the field has the type that the header declares for this function.
-                unsafe { function(&library, $name, WHOSE, FROM) }?
-            };
-        }
         Ok(Self(Rc::new(Functions {
-            last_error: named!("LGBM_GetLastError"),
-            table: named!("LGBM_DatasetCreateFromMat"),
-            set_field: named!("LGBM_DatasetSetField"),
-            free_table: named!("LGBM_DatasetFree"),
-            create: named!("LGBM_BoosterCreate"),
-            update: named!("LGBM_BoosterUpdateOneIter"),
-            save: named!("LGBM_BoosterSaveModelToString"),
-            load: named!("LGBM_BoosterLoadModelFromString"),
-            free: named!("LGBM_BoosterFree"),
-            classes: named!("LGBM_BoosterGetNumClasses"),
-            features: named!("LGBM_BoosterGetNumFeature"),
-            predict: named!("LGBM_BoosterPredictForMat"),
-            prepare_row: named!("LGBM_BoosterPredictForMatSingleRowFastInit"),
-            predict_row: named!("LGBM_BoosterPredictForMatSingleRowFast"),
-            free_row: named!("LGBM_FastConfigFree"),
+            last_error: named!(library, "LGBM_GetLastError"),
+            table: named!(library, "LGBM_DatasetCreateFromMat"),
+            set_field: named!(library, "LGBM_DatasetSetField"),
+            free_table: named!(library, "LGBM_DatasetFree"),
+            create: named!(library, "LGBM_BoosterCreate"),
+            update: named!(library, "LGBM_BoosterUpdateOneIter"),
+            save: named!(library, "LGBM_BoosterSaveModelToString"),
+            load: named!(library, "LGBM_BoosterLoadModelFromString"),
+            free: named!(library, "LGBM_BoosterFree"),
+            classes: named!(library, "LGBM_BoosterGetNumClasses"),
+            features: named!(library, "LGBM_BoosterGetNumFeature"),
+            predict: named!(library, "LGBM_BoosterPredictForMat"),
+            prepare_row: named!(library, "LGBM_BoosterPredictForMatSingleRowFastInit"),
+            predict_row: named!(library, "LGBM_BoosterPredictForMatSingleRowFast"),
+            free_row: named!(library, "LGBM_FastConfigFree"),
             _library: library,
         })))
     }

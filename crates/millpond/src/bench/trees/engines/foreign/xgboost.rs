@@ -39,20 +39,14 @@ struct Functions {
 impl XgBoost {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let library = open(path, WHOSE, FROM)?;
-        macro_rules! named {
-            ($name:literal) => {
-                // SAFETY: the field has the type that the header declares for this function.
-                unsafe { function(&library, $name, WHOSE, FROM) }?
-            };
-        }
         Ok(Self(Rc::new(Functions {
-            last_error: named!("XGBGetLastError"),
-            version: named!("XGBoostVersion"),
-            create: named!("XGBoosterCreate"),
-            free: named!("XGBoosterFree"),
-            set: named!("XGBoosterSetParam"),
-            load: named!("XGBoosterLoadModelFromBuffer"),
-            predict: named!("XGBoosterPredictFromDense"),
+            last_error: named!(library, "XGBGetLastError"),
+            version: named!(library, "XGBoostVersion"),
+            create: named!(library, "XGBoosterCreate"),
+            free: named!(library, "XGBoosterFree"),
+            set: named!(library, "XGBoosterSetParam"),
+            load: named!(library, "XGBoosterLoadModelFromBuffer"),
+            predict: named!(library, "XGBoosterPredictFromDense"),
             _library: library,
         })))
     }
