@@ -27,6 +27,8 @@ pub(crate) const CORS_ORIGINS: &str = "MILLPOND_CORS_ORIGINS";
 pub(crate) const PARALLEL: &str = "MILLPOND_PARALLEL";
 /// How much memory loaded models may take, in bytes; a third of the function's if unset.
 pub(crate) const MODEL_CACHE_BYTES: &str = "MILLPOND_MODEL_CACHE_BYTES";
+/// Which models to load before the first event, with commas between their names; none if unset: each is loaded by its first job.
+pub(crate) const PRELOAD: &str = "MILLPOND_PRELOAD";
 /// How many failed attempts end a job; 3 if unset.
 pub(crate) const MAX_ATTEMPTS: &str = "MILLPOND_MAX_ATTEMPTS";
 /// The job queue's visibility timeout; 720 if unset.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use job::ModelName;
 use keys::{KeyRing, Store};
 use lambda_runtime::tower::layer::layer_fn;
 use lambda_runtime::tower::{ServiceBuilder, ServiceExt};
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use worker::{DeadLetters, Processor, Sweep};
 
 use crate::events::{BatchAnswer, QueueEvent, deadline};
@@ -28,6 +30,7 @@ pub(crate) async fn worker(base: Base) -> anyhow::Result<()> {
     warn_of_limits(&base, settings.parallel).await?;
     let processor = Processor::new(base.ledger.clone(), base.registry.clone(), settings)?;
     let processor = Arc::new(processor.observed_by(base.emf.clone()));
+    preload(&processor).await?;
     base.report_ready();
     let handler = service_fn(async |event: LambdaEvent<QueueEvent>| {
         let messages = event.payload.messages();
@@ -45,6 +48,20 @@ pub(crate) async fn worker(base: Base) -> anyhow::Result<()> {
         })
     });
     Runtime::new(handler).layer(exit_if_wedged).run().await.map_err(anyhow::Error::from_boxed)
+}
+
+/// Loads the default models, all at once since each waits for the registry. A model that can't be loaded has said so in the log,
+/// and the others' jobs run.
+async fn preload(processor: &Arc<Processor>) -> anyhow::Result<()> {
+    let Some(names) = env::optional(env::PRELOAD) else { return Ok(()) };
+    let mut loading = JoinSet::new();
+    for name in names.split(',').map(str::trim) {
+        let name: ModelName = name.parse().with_context(|| format!("{} must hold names of models, with commas between them", env::PRELOAD))?;
+        let processor = processor.clone();
+        loading.spawn(async move { processor.preload(&name).await });
+    }
+    loading.join_all().await;
+    Ok(())
 }
 
 /// Says which models' limits do not fit the function's timeout. It starts all the same: the other models' jobs do.

@@ -36,7 +36,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use job::{Outcome, Ticket, Work};
+use job::error::Code;
+use job::{ModelName, Outcome, Ticket, Work};
 use ledger::Ledger;
 use registry::Registry;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -45,9 +46,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::fault::{Class, Fault};
-use crate::models::{InferModels, ModelCache, Models, kib};
+use crate::models::{InferModels, ModelCache, Models, Pin, kib};
 use crate::observer::Observer;
-use crate::patience::backoff;
+use crate::patience::{self, backoff, within};
 use crate::pool::{Pool, ThreadPool};
 use crate::settings::Settings;
 use crate::span;
@@ -152,6 +153,24 @@ impl Processor {
     /// Cancelled once a model hangs in this process for good. It takes nothing on any more and is to be restarted.
     pub fn wedged(&self) -> &CancellationToken {
         &self.wedged
+    }
+
+    /// Loads a model's current version before any job asks for it. Whether it is loaded then; if not, the log has the reason.
+    pub async fn preload(&self, name: &ModelName) -> bool {
+        let loaded = async {
+            let found = within(patience::CALL, self.cache.registry().resolve(name)).await?;
+            let published =
+                found.ok_or_else(|| Fault::refused(Code::UnknownModel, format!("there is no model {name}")))?;
+            let pin = Pin { name: name.clone(), version: published.version.clone(), digest: published.digest };
+            self.cache.model(&pin, &published, &*self.pool, &self.places, &*self.observer).await
+        };
+        match loaded.await {
+            Ok(_) => true,
+            Err(fault) => {
+                fault.log();
+                false
+            }
+        }
     }
 
     /// Does what one message asks for, once.

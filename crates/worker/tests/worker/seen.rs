@@ -210,3 +210,18 @@ async fn a_message_that_is_given_up_is_one_line_without_its_text() {
     assert_eq!(line["span"]["message_id"], "the-message");
     assert!(!line.to_string().contains("a client's text"), "{line}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_preloaded_model_is_not_loaded_again() {
+    let bench = Bench::new().await;
+    let (processor, notes) = observed(&bench);
+    assert!(processor.preload(&"m".parse().unwrap()).await);
+    assert_eq!(notes.take(), ["loaded m"]);
+    let job = bench.inline(1, "[1]").await;
+    processor.process(&work_of(&job), &first()).await;
+    assert_eq!(notes.take(), ["begun m", "ended m succeeded -", "over m"]);
+
+    assert!(!processor.preload(&"absent".parse().unwrap()).await);
+    put(&*bench.models, "m/1/model.ubj", "damaged").await;
+    assert!(!observed(&bench).0.preload(&"m".parse().unwrap()).await);
+}
