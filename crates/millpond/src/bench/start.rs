@@ -9,6 +9,7 @@ use comfy_table::CellAlignment;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
+use super::{median, ms};
 use crate::failure;
 use crate::terminal;
 
@@ -104,13 +105,4 @@ fn timed(mut command: Command, program: &Path) -> anyhow::Result<(Value, Duratio
     let answer =
         serde_json::from_slice(&output.stdout).with_context(|| format!("{} prints no JSON", program.display()))?;
     Ok((answer, took))
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
-
-fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
 }
