@@ -56,7 +56,9 @@ async fn preload(processor: &Arc<Processor>) -> anyhow::Result<()> {
     let Some(names) = env::optional(env::PRELOAD) else { return Ok(()) };
     let mut loading = JoinSet::new();
     for name in names.split(',').map(str::trim) {
-        let name: ModelName = name.parse().with_context(|| format!("{} must hold names of models, with commas between them", env::PRELOAD))?;
+        let name: ModelName = name
+            .parse()
+            .with_context(|| format!("{} must hold names of models, with commas between them", env::PRELOAD))?;
         let processor = processor.clone();
         loading.spawn(async move { processor.preload(&name).await });
     }
