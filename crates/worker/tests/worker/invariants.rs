@@ -242,7 +242,23 @@ async fn j5_in_a_batch_those_received_before_run_last_one_at_a_time() {
     for number in [2, 4, 1, 3] {
         ends.push(bench.ended(JobId::from_random([number; 16])).await.at);
     }
+    ends[2..].sort();
     assert!(ends.is_sorted(), "{ends:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn j5_of_those_received_before_each_is_first_at_times() {
+    let bench = Bench::new().await;
+    let mut first_was_first = 0;
+    for round in 0..20 {
+        let one = bench.inline(2 * round, r#"{"do":"sleep","ms":1000}"#).await.job;
+        let two = bench.inline(2 * round + 1, r#"{"do":"sleep","ms":1000}"#).await.job;
+        let batch = [message(one, 2), message(two, 2)];
+        let deadline = Instant::now() + Duration::from_secs(120);
+        assert_eq!(handle_batch(&bench.processor(), &batch, deadline).await, [""; 0]);
+        first_was_first += u32::from(bench.ended(one).await.at < bench.ended(two).await.at);
+    }
+    assert!((3..=17).contains(&first_was_first), "{first_was_first}");
 }
 
 #[tokio::test(start_paused = true)]
