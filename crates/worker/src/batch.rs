@@ -1,23 +1,27 @@
 //! The driver for batches that somebody else received and will acknowledge, as Lambda's event source mapping does.
 
 use std::collections::BTreeSet;
+use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cloud::ReceiptHandle;
+use futures::future::join_all;
 use futures::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
 use job::error::causes;
 use registry::{Registry, RegistryError};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::message::{handle, is_suspect};
+use crate::message::{WAITING, handle, is_suspect};
 use crate::patience::{MARGIN, QUEUE_CALL, answer};
 use crate::process::{Delivery, Processor, Verdict};
 
 /// What is left of the deadline for the answer itself.
 const ANSWER: Duration = Duration::from_secs(2);
+/// How long a job waits for its message, or those behind it, to be hidden.
+const HIDE: Duration = Duration::from_secs(1);
 
 /// A message as a batch brings it.
 #[derive(Debug, Clone)]
@@ -100,16 +104,36 @@ pub async fn handle_batch(processor: &Processor, messages: &[BatchMessage], dead
             done.lock().unwrap_or_else(PoisonError::into_inner).insert(at);
         }
     };
-    let (mut suspects, fresh): (Vec<usize>, Vec<usize>) =
+    let (suspects, fresh): (Vec<usize>, Vec<usize>) =
         (0..messages.len()).partition(|at| is_suspect(messages[*at].receive_count));
-    // If one kills the worker, they come back together, and then another is to be first.
-    let first = processor.ledger().entropy.unit() * suspects.len() as f64;
-    suspects.rotate_left(first as usize);
+    let hide = async |suspects: &[usize], how_long: Duration| {
+        let receipts = suspects.iter().filter_map(|at| messages[*at].receipt.as_ref());
+        // Whatever comes of it: then a message comes back earlier or later than it should.
+        join_all(receipts.map(|receipt| processor.ledger().queue.change_visibility(receipt, how_long))).await;
+    };
+    let visibility = processor.settings().visibility_timeout;
+    let waiting = WAITING.min(visibility);
+    // Those that wait come back soon if this function is killed meanwhile.
+    let keep_hidden = async |suspects: &[usize]| {
+        while !suspects.is_empty() {
+            sleep(waiting / 3).await;
+            let _ = answer(QUEUE_CALL, hide(suspects, waiting)).await;
+        }
+        pending().await
+    };
     let all = async {
-        stream::iter(fresh).for_each_concurrent(processor.settings().parallel.max(1), &run).await;
+        let _ = answer(HIDE, hide(&suspects, waiting)).await;
+        tokio::select! {
+            () = stream::iter(fresh).for_each_concurrent(processor.settings().parallel.max(1), &run) => {}
+            () = keep_hidden(&suspects) => {}
+        }
         // Those received before run last, one at a time: one that kills its worker then kills few others.
-        for at in suspects {
-            run(at).await;
+        for (nth, at) in suspects.iter().enumerate() {
+            let _ = answer(HIDE, hide(&[*at], visibility)).await;
+            tokio::select! {
+                () = run(*at) => {}
+                () = keep_hidden(&suspects[nth + 1..]) => {}
+            }
         }
     };
     let end = deadline.checked_sub(ANSWER).unwrap_or(deadline);

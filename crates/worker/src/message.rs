@@ -29,6 +29,10 @@ async fn verdict(processor: &Processor, id: &str, body: &str, delivery: &Deliver
     verdict
 }
 
+/// How long a suspect that waits for its turn stays hidden at a time: if another one kills this worker meanwhile, those that
+/// waited come back soon, and not together with it, which would let it kill them again and again.
+pub(crate) const WAITING: Duration = Duration::from_secs(30);
+
 /// A message received before is a suspect: it may be what killed the worker that had it.
 pub(crate) fn is_suspect(receive_count: u32) -> bool {
     receive_count > 1

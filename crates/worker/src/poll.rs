@@ -15,7 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::message::{handle, is_suspect};
+use crate::message::{WAITING, handle, is_suspect};
 use crate::patience::{QUEUE_CALL, answer};
 use crate::process::{Delivery, Processor, Verdict};
 
@@ -28,9 +28,6 @@ const MAX_RECEIVE: usize = 10;
 const LAST_ANSWER: Duration = Duration::from_secs(1);
 /// How many suspects may wait for their turn before no more messages are taken.
 const MAX_WAITING: usize = 10;
-/// How long a suspect that waits for its turn stays hidden at a time: if another one kills this worker meanwhile, those that
-/// waited come back soon, and not together with it, which would let it kill them again and again.
-const WAITING: Duration = Duration::from_secs(30);
 /// SQS hides a message for at most 12 hours after a receive; a minute of it is left for calls and clocks.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>
 const MAX_HIDDEN: Duration = Duration::from_secs(12 * 60 * 60 - 60);
