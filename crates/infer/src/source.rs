@@ -47,8 +47,15 @@ pub(crate) trait Source: Sized {
     /// A number.
     fn number<T: Number>(&mut self) -> Result<T, LoadError>;
 
+    /// An array of numbers, in place of what the list holds. What the list had room for is not taken from the budget again.
+    fn numbers_into<T: Number>(&mut self, numbers: &mut Vec<T>) -> Result<(), LoadError>;
+
     /// An array of numbers.
-    fn numbers<T: Number>(&mut self) -> Result<Vec<T>, LoadError>;
+    fn numbers<T: Number>(&mut self) -> Result<Vec<T>, LoadError> {
+        let mut numbers = Vec::new();
+        self.numbers_into(&mut numbers)?;
+        Ok(numbers)
+    }
 
     /// Anything, not kept.
     fn skip(&mut self) -> Result<(), LoadError>;

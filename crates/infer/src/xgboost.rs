@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bundle::{ModelFormat, Precision};
 use dump::Dump;
 use linear::Linear;
-use model::{RawModel, each_tree};
+use model::{EarlyTrees, MAX_OUTPUTS, RawModel, each_tree};
 use objective::Transform;
 
 use crate::source::{Json, Source, Ubj, forest_bytes};
@@ -52,9 +52,6 @@ enum Booster {
     Linear(Linear),
     Dump(Arc<Dump>),
 }
-
-/// Margins a row may have: bounds what a row's answer takes.
-const MAX_OUTPUTS: usize = 1 << 16;
 
 /// Reads a model file, JSON or UBJ by its first bytes.
 ///
@@ -141,7 +138,9 @@ impl XgbModel {
     }
 
     fn read<S: Source>(bytes: &[u8], source: impl Fn() -> S) -> Result<Self, LoadError> {
-        let raw = RawModel::read(&mut source())?;
+        let forest_bytes = forest_bytes(bytes);
+        let mut raw = RawModel::read(&mut source(), forest_bytes)?;
+        let early = raw.booster.early.take();
         let RawModel { booster, objective, base_score, version: saved_by, feature_names, feature_types, .. } = &raw;
         let (dart, linear) = match booster.name.as_str() {
             "gbtree" => (false, false),
@@ -186,23 +185,31 @@ impl XgbModel {
         } else {
             let before_1_7 = version < [1, 7, 0];
             let used = used_trees(&raw, dart, outputs)?;
-            let mut builder = Builder::new(num_features, base).limited_to(forest_bytes(bytes));
-            each_tree(&mut source(), |place, tree| {
-                if before_1_7 && tree.has_categories() {
-                    // 1.5 and 1.6 sent a category beyond a set's largest the default way; since 1.7 it goes left, even with an old file.
-                    return Err(LoadError::Unsupported("a split on categories by XGBoost before 1.7".into()));
+            let right = |early: &EarlyTrees| !(dart || before_1_7 && early.categories);
+            let early = early.filter(right).and_then(|early| early.builder.refit(num_features, &base, used));
+            let read_again = || {
+                let mut builder = Builder::new(num_features, base).limited_to(forest_bytes);
+                each_tree(&mut source(), |place, tree| {
+                    if before_1_7 && tree.has_categories() {
+                        // 1.5 and 1.6 sent a category beyond a set's largest the default way; since 1.7 it goes left, even with an old file.
+                        return Err(LoadError::Unsupported("a split on categories by XGBoost before 1.7".into()));
+                    }
+                    if place >= used {
+                        return Ok(());
+                    }
+                    let weight = dart.then(|| booster.weight_drop[place]);
+                    let output = booster.tree_info[place] as usize;
+                    builder
+                        .add_with(output, tree.nodes(), |node| tree.node(node, weight))
+                        .map_err(|error| error.of(place))
+                })?;
+                // A file may have one list of trees only: the last of several was counted.
+                if builder.trees() != used {
+                    return Err(LoadError::Invalid("it has several lists of trees".into()));
                 }
-                if place >= used {
-                    return Ok(());
-                }
-                let weight = dart.then(|| booster.weight_drop[place]);
-                let output = booster.tree_info[place] as usize;
-                builder.add_with(output, tree.nodes(), |node| tree.node(node, weight)).map_err(|error| error.of(place))
-            })?;
-            // A file may have one list of trees only: the last of several was counted.
-            if builder.trees() != used {
-                return Err(LoadError::Invalid("it has several lists of trees".into()));
-            }
+                Ok(builder)
+            };
+            let builder = early.map_or_else(read_again, Ok)?;
             Booster::Trees(builder.build())
         };
         let named = |list: Vec<String>| if list.is_empty() { None } else { Some(list) };

@@ -54,9 +54,18 @@ impl Budget {
         Ok(())
     }
 
+    /// Makes room in an empty list for as many items as are known to come, and counts what it lacked.
+    pub fn reserve<T>(&mut self, list: &mut Vec<T>, items: usize) -> Result<(), OverBudget> {
+        let more = items.saturating_sub(list.capacity());
+        self.take(more.saturating_mul(size_of::<T>()))?;
+        list.reserve_exact(items);
+        Ok(())
+    }
+
     /// A list of as many items as are known to come.
     pub fn list<T>(&mut self, items: usize) -> Result<Vec<T>, OverBudget> {
-        self.take(items.saturating_mul(size_of::<T>()))?;
-        Ok(Vec::with_capacity(items))
+        let mut list = Vec::new();
+        self.reserve(&mut list, items)?;
+        Ok(list)
     }
 }

@@ -228,8 +228,8 @@ impl Source for Json<'_> {
         T::from_text(token).ok_or_else(|| self.error(T::EXPECTED))
     }
 
-    fn numbers<T: Number>(&mut self) -> Result<Vec<T>, LoadError> {
-        let mut numbers = Vec::new();
+    fn numbers_into<T: Number>(&mut self, numbers: &mut Vec<T>) -> Result<(), LoadError> {
+        numbers.clear();
         self.array(|json| {
             let number = match T::scan(&json.bytes[json.at..]) {
                 Some((number, len)) => {
@@ -238,10 +238,9 @@ impl Source for Json<'_> {
                 }
                 None => json.number()?,
             };
-            json.budget.push(&mut numbers, number)?;
+            json.budget.push(numbers, number)?;
             Ok(())
-        })?;
-        Ok(numbers)
+        })
     }
 
     fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, LoadError>) -> Result<Option<T>, LoadError> {

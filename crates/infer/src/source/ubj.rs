@@ -27,6 +27,7 @@ impl<'a> Ubj<'a> {
         Self { bytes, at: 0, depth: 0, marker: None, budget: Budget::of(bytes) }
     }
 
+    #[inline(always)]
     fn take(&mut self, count: usize) -> Result<&'a [u8], LoadError> {
         let taken = self.bytes[self.at..].get(..count).ok_or_else(|| self.error("the file ends too early"))?;
         self.at += count;
@@ -41,6 +42,7 @@ impl<'a> Ubj<'a> {
     }
 
     /// The next byte, unconsumed; `N` is a no-op that may stand before any value.
+    #[inline(always)]
     fn peek(&mut self) -> Result<u8, LoadError> {
         while let Some(byte) = self.bytes.get(self.at) {
             if *byte != b'N' {
@@ -51,6 +53,7 @@ impl<'a> Ubj<'a> {
         Err(self.error("the file ends too early"))
     }
 
+    #[inline(always)]
     fn eat(&mut self, byte: u8) -> Result<bool, LoadError> {
         let found = self.peek()? == byte;
         self.at += usize::from(found);
@@ -58,6 +61,7 @@ impl<'a> Ubj<'a> {
     }
 
     /// The type of the value that comes: the container's, or its own.
+    #[inline(always)]
     fn marker(&mut self) -> Result<u8, LoadError> {
         if let Some(marker) = self.marker.take() {
             return Ok(marker);
@@ -89,7 +93,7 @@ impl<'a> Ubj<'a> {
         number.ok_or_else(|| self.error(T::EXPECTED))
     }
 
-    #[inline]
+    #[inline(always)]
     fn length(&mut self) -> Result<usize, LoadError> {
         // As XGBoost writes all of them.
         if let Some((b'L', rest)) = self.bytes[self.at..].split_first()
@@ -110,6 +114,7 @@ impl<'a> Ubj<'a> {
     }
 
     /// A string, which may be no UTF-8.
+    #[inline(always)]
     fn raw_text(&mut self) -> Result<&'a [u8], LoadError> {
         let length = self.length()?;
         self.take(length)
@@ -140,7 +145,7 @@ impl<'a> Ubj<'a> {
     }
 
     /// An array's type and numbers, if it has both type and count as XGBoost writes them.
-    #[inline]
+    #[inline(always)]
     fn typed(&mut self) -> Option<(u8, &'a [u8])> {
         let [b'$', marker, b'#', b'L', rest @ ..] = &self.bytes[self.at..] else { return None };
         let (count, rest) = rest.split_first_chunk()?;
@@ -150,6 +155,7 @@ impl<'a> Ubj<'a> {
         Some((*marker, bytes))
     }
 
+    #[inline(always)]
     fn eat_if_any(&mut self, byte: u8) -> bool {
         let found = self.bytes.get(self.at) == Some(&byte);
         self.at += usize::from(found);
@@ -190,6 +196,7 @@ impl<'a> Ubj<'a> {
         Ok(())
     }
 
+    #[inline(always)]
     fn open(&mut self, open: u8, problem: &'static str) -> Result<(), LoadError> {
         if self.marker()? == open { Ok(()) } else { Err(self.error(problem)) }
     }
@@ -220,6 +227,7 @@ fn decode<T: Number, const N: usize>(
 }
 
 impl Source for Ubj<'_> {
+    #[cold]
     fn error(&self, problem: &'static str) -> LoadError {
         LoadError::Syntax { format: "UBJ", at: self.at, problem }
     }
@@ -257,31 +265,30 @@ impl Source for Ubj<'_> {
         self.number_of(marker)
     }
 
-    fn numbers<T: Number>(&mut self) -> Result<Vec<T>, LoadError> {
+    fn numbers_into<T: Number>(&mut self, numbers: &mut Vec<T>) -> Result<(), LoadError> {
+        numbers.clear();
         self.open(b'[', "an array was expected")?;
         if let Some((marker, bytes)) = self.typed() {
             // The numbers are there before there is room for them.
             let count = bytes.len() / width(marker).unwrap_or(1);
-            let mut numbers = self.budget.list(count)?;
+            self.budget.reserve(numbers, count)?;
             let all = match marker {
-                b'd' => decode(bytes, &mut numbers, |bytes| T::from_single(f32::from_be_bytes(bytes))),
-                b'D' => decode(bytes, &mut numbers, |bytes| T::from_double(f64::from_be_bytes(bytes))),
-                b'L' => decode(bytes, &mut numbers, |bytes| T::from_integer(i64::from_be_bytes(bytes))),
-                b'l' => decode(bytes, &mut numbers, |bytes| T::from_integer(i32::from_be_bytes(bytes).into())),
-                b'I' => decode(bytes, &mut numbers, |bytes| T::from_integer(i16::from_be_bytes(bytes).into())),
-                b'i' => decode(bytes, &mut numbers, |[byte]| T::from_integer((byte as i8).into())),
-                _ => decode(bytes, &mut numbers, |[byte]| T::from_integer(byte.into())),
+                b'd' => decode(bytes, numbers, |bytes| T::from_single(f32::from_be_bytes(bytes))),
+                b'D' => decode(bytes, numbers, |bytes| T::from_double(f64::from_be_bytes(bytes))),
+                b'L' => decode(bytes, numbers, |bytes| T::from_integer(i64::from_be_bytes(bytes))),
+                b'l' => decode(bytes, numbers, |bytes| T::from_integer(i32::from_be_bytes(bytes).into())),
+                b'I' => decode(bytes, numbers, |bytes| T::from_integer(i16::from_be_bytes(bytes).into())),
+                b'i' => decode(bytes, numbers, |[byte]| T::from_integer((byte as i8).into())),
+                _ => decode(bytes, numbers, |[byte]| T::from_integer(byte.into())),
             };
-            return if all { Ok(numbers) } else { Err(self.error(T::EXPECTED)) };
+            return if all { Ok(()) } else { Err(self.error(T::EXPECTED)) };
         }
-        let mut numbers = Vec::new();
         self.elements(b']', |ubj, marker| {
             ubj.marker = marker;
             let number = ubj.number()?;
-            ubj.budget.push(&mut numbers, number)?;
+            ubj.budget.push(numbers, number)?;
             Ok(())
-        })?;
-        Ok(numbers)
+        })
     }
 
     fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, LoadError>) -> Result<Option<T>, LoadError> {

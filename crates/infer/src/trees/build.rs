@@ -244,6 +244,28 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
         Ok(())
     }
 
+    /// The first `trees` of the trees, for rows of `features` values and summed onto other base scores than it was made with; none
+    /// if [`add`](Self::add) would not have taken one of the trees then.
+    pub(crate) fn refit(mut self, features: usize, base: &[V], trees: usize) -> Option<Self> {
+        let too_few = if self.listed.is_empty() { self.base.len() > base.len() } else { self.base.len() != base.len() };
+        if too_few || self.trees.len() < trees || self.columns.iter().any(|column| column.feature() >= Some(features)) {
+            return None;
+        }
+        if let Some(tree) = self.trees.get(trees) {
+            let nodes = tree.start as usize;
+            self.nodes.truncate(nodes);
+            self.values.truncate(nodes);
+            self.lists.truncate(nodes);
+            self.trees.truncate(trees);
+            // They are in the order of their first use.
+            let columns = (0..nodes).map(|node| self.nodes.get(node).column as usize + 1).max();
+            self.columns.truncate(columns.unwrap_or(1));
+        }
+        self.features = features;
+        self.base = base.to_vec();
+        Some(self)
+    }
+
     /// How many trees there are.
     #[must_use]
     pub fn trees(&self) -> usize {

@@ -53,6 +53,17 @@ impl Column {
         }
     }
 
+    /// The feature it takes its keys from.
+    pub(super) fn feature(&self) -> Option<usize> {
+        match self {
+            Self::Lowest => None,
+            Self::MissingLow(feature)
+            | Self::MissingHigh(feature)
+            | Self::Equal { feature, .. }
+            | Self::Categories { feature, .. } => Some(*feature),
+        }
+    }
+
     /// Memory beside its own.
     pub(super) fn memory_bytes(&self) -> usize {
         match self {

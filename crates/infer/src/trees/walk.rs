@@ -93,6 +93,14 @@ impl<K: Copy + Default> Nodes<K> {
         }
     }
 
+    /// Leaves the first ones.
+    pub(super) fn truncate(&mut self, len: usize) {
+        match self {
+            Self::Narrow(nodes) => nodes.truncate(len),
+            Self::Wide(nodes) => nodes.truncate(len),
+        }
+    }
+
     /// Adds nodes that nobody reaches.
     pub(super) fn fill_up(&mut self, len: usize) {
         match self {

@@ -3,7 +3,10 @@
 
 use crate::load_error::{LoadError, NodeError};
 use crate::source::Source;
-use crate::trees::{Node, Test};
+use crate::trees::{Builder, MAX_FEATURES, Node, Test};
+
+/// Margins a row may have: bounds what a row's answer takes.
+pub(super) const MAX_OUTPUTS: usize = 1 << 16;
 
 /// A model file's content as far as prediction needs it, not yet checked for sense.
 #[derive(Debug, Default)]
@@ -31,10 +34,21 @@ pub(super) struct RawBooster {
     pub(super) tree_info: Vec<u32>,
     /// How many trees there are; [`each_tree`] reads them.
     pub(super) trees: usize,
+    /// The same trees, if they could be added at once.
+    pub(super) early: Option<EarlyTrees>,
     /// DART's factor for each tree.
     pub(super) weight_drop: Vec<f32>,
     /// gblinear's: by feature and then by output, and at last the biases.
     pub(super) weights: Vec<f32>,
+}
+
+/// Trees that were added while they were passed over, before what they need to be checked against was known: nearly always it comes
+/// out that they were right, and the file need not be read again.
+#[derive(Debug)]
+pub(super) struct EarlyTrees {
+    pub(super) builder: Builder,
+    /// Whether any split is on categories.
+    pub(super) categories: bool,
 }
 
 /// A tree as parallel arrays, one entry a node.
@@ -57,13 +71,15 @@ pub(super) struct RawTree {
     category_counts: Vec<u32>,
     /// By node, its place in those three, from 1; empty if no split is on categories.
     set_of: Vec<u32>,
-    size_leaf_vector: String,
+    /// How many values a leaf has; 0 if it isn't said, which is one.
+    leaf_width: usize,
     /// The leaves' vectors, one after another.
     leaf_weights: Vec<f32>,
 }
 
 impl RawModel {
-    pub(super) fn read(source: &mut impl Source) -> Result<Self, LoadError> {
+    /// Reads a file from which a forest of at most `forest_bytes` may be made.
+    pub(super) fn read(source: &mut impl Source, forest_bytes: usize) -> Result<Self, LoadError> {
         let mut model = Self::default();
         let mut found = false;
         source.object(|source, key| match key {
@@ -73,7 +89,7 @@ impl RawModel {
             }
             "learner" => {
                 found = true;
-                model.read_learner(source)
+                model.read_learner(source, forest_bytes)
             }
             _ => source.skip(),
         })?;
@@ -81,7 +97,7 @@ impl RawModel {
         if found { Ok(model) } else { Err(LoadError::Missing("learner")) }
     }
 
-    fn read_learner<S: Source>(&mut self, source: &mut S) -> Result<(), LoadError> {
+    fn read_learner<S: Source>(&mut self, source: &mut S, forest_bytes: usize) -> Result<(), LoadError> {
         source.object(|source, key| {
             match key {
                 "attributes" => source.object(|source, key| match key {
@@ -110,7 +126,7 @@ impl RawModel {
                     }
                     _ => source.skip(),
                 })?,
-                "gradient_booster" => self.booster = RawBooster::read(source)?,
+                "gradient_booster" => self.booster = RawBooster::read(source, forest_bytes)?,
                 _ => source.skip()?,
             }
             Ok(())
@@ -119,16 +135,16 @@ impl RawModel {
 }
 
 impl RawBooster {
-    fn read<S: Source>(source: &mut S) -> Result<Self, LoadError> {
+    fn read<S: Source>(source: &mut S, forest_bytes: usize) -> Result<Self, LoadError> {
         let mut booster = Self::default();
         source.object(|source, key| {
             match key {
                 "name" => booster.name = source.string()?,
                 "weight_drop" => booster.weight_drop = source.numbers()?,
-                "model" => booster.read_model(source)?,
+                "model" => booster.read_model(source, forest_bytes)?,
                 // In DART's, which names itself outside.
                 "gbtree" => source.object(|source, key| match key {
-                    "model" => booster.read_model(source),
+                    "model" => booster.read_model(source, forest_bytes),
                     _ => source.skip(),
                 })?,
                 _ => source.skip()?,
@@ -138,7 +154,7 @@ impl RawBooster {
         Ok(booster)
     }
 
-    fn read_model<S: Source>(&mut self, source: &mut S) -> Result<(), LoadError> {
+    fn read_model<S: Source>(&mut self, source: &mut S, forest_bytes: usize) -> Result<(), LoadError> {
         source.object(|source, key| {
             match key {
                 "gbtree_model_param" => source.object(|source, key| match key {
@@ -149,16 +165,41 @@ impl RawBooster {
                     _ => source.skip(),
                 })?,
                 "iteration_indptr" => self.iteration_indptr = source.numbers()?,
-                "tree_info" => self.tree_info = source.numbers()?,
-                "weights" => self.weights = source.numbers()?,
-                "trees" => {
-                    self.trees = 0;
-                    source.array(|source| {
-                        self.trees += 1;
-                        source.skip()
-                    })?;
+                "tree_info" => {
+                    self.tree_info = source.numbers()?;
+                    // Trees that came before were added to other outputs, if any did.
+                    self.early = None;
                 }
+                "weights" => self.weights = source.numbers()?,
+                "trees" => self.pass_over_trees(source, forest_bytes)?,
                 _ => source.skip()?,
+            }
+            Ok(())
+        })
+    }
+
+    /// Counts the trees, and adds them to a forest if what comes before them says which of a row's outputs they belong to.
+    fn pass_over_trees<S: Source>(&mut self, source: &mut S, forest_bytes: usize) -> Result<(), LoadError> {
+        let outputs = self.tree_info.iter().max().map_or(MAX_OUTPUTS, |last| *last as usize) + 1;
+        self.trees = 0;
+        self.early = (outputs <= MAX_OUTPUTS).then(|| EarlyTrees {
+            builder: Builder::new(MAX_FEATURES, vec![0.0; outputs]).limited_to(forest_bytes),
+            categories: false,
+        });
+        let mut tree = RawTree::default();
+        source.array(|source| {
+            let place = self.trees;
+            self.trees += 1;
+            let Some(early) = &mut self.early else { return source.skip() };
+            tree.read(source)?;
+            let added = tree.check(source, place).map_err(NodeError::from).and_then(|()| {
+                let output = self.tree_info.get(place).map_or(usize::MAX, |output| *output as usize);
+                early.builder.add_with(output, tree.nodes(), |node| tree.node(node, None))
+            });
+            early.categories |= tree.has_categories();
+            if added.is_err() {
+                // What is wrong with it, if it is needed, is said when the trees are read again.
+                self.early = None;
             }
             Ok(())
         })
@@ -167,21 +208,19 @@ impl RawBooster {
 
 /// Calls `each` with every tree, and its place.
 ///
-/// Trees are read in a second pass, for what they need to be checked against comes after them in the file, and all of them together would
+/// This is a second pass over the file, for what trees need to be checked against comes after them, and all of them together would
 /// take more memory than the forest made of them.
 pub(super) fn each_tree<S: Source>(
     source: &mut S,
-    mut each: impl FnMut(usize, RawTree) -> Result<(), LoadError>,
+    mut each: impl FnMut(usize, &RawTree) -> Result<(), LoadError>,
 ) -> Result<(), LoadError> {
-    let mut place = 0;
+    let (mut place, mut tree) = (0, RawTree::default());
     let mut trees = |source: &mut S| {
         source.array(|source| {
-            // What this tree takes is free again when the next one comes.
-            let budget = source.budget().clone();
-            let tree = RawTree::read(source, place)?;
-            *source.budget() = budget;
+            tree.read(source)?;
+            tree.check(source, place)?;
             place += 1;
-            each(place - 1, tree)
+            each(place - 1, &tree)
         })
     };
     let mut model = |source: &mut S| within(source, "trees", &mut trees);
@@ -206,52 +245,81 @@ fn within<S: Source>(
 }
 
 impl RawTree {
-    fn read<S: Source>(source: &mut S, place: usize) -> Result<Self, LoadError> {
-        let mut tree = Self::default();
-        source.fields(|source, key| {
-            match key {
-                b"left_children" => tree.left = source.numbers()?,
-                b"right_children" => tree.right = source.numbers()?,
-                b"split_indices" => tree.feature = source.numbers()?,
-                b"split_conditions" => tree.condition = source.numbers()?,
-                b"default_left" => tree.default_left = source.numbers()?,
-                b"split_type" => tree.split_type = source.numbers()?,
-                b"categories" => tree.categories = source.numbers()?,
-                b"categories_nodes" => tree.category_nodes = source.numbers()?,
-                b"categories_segments" => tree.category_starts = source.numbers()?,
-                b"categories_sizes" => tree.category_counts = source.numbers()?,
-                b"leaf_weights" => tree.leaf_weights = source.numbers()?,
-                b"tree_param" => source.fields(|source, key| match key {
-                    b"size_leaf_vector" => {
-                        tree.size_leaf_vector = source.string()?;
-                        Ok(())
-                    }
-                    _ => source.skip(),
-                })?,
-                _ => source.skip()?,
-            }
-            Ok(())
-        })?;
-        let nodes = tree.left.len();
-        let lengths = [tree.right.len(), tree.feature.len(), tree.condition.len(), tree.default_left.len()];
-        let types = tree.split_type.len();
+    /// Reads a tree in place of the one before, whose lists' room is used again.
+    fn read<S: Source>(&mut self, source: &mut S) -> Result<(), LoadError> {
+        self.clear();
+        source.fields(|source, key| match key {
+            b"left_children" => source.numbers_into(&mut self.left),
+            b"right_children" => source.numbers_into(&mut self.right),
+            b"split_indices" => source.numbers_into(&mut self.feature),
+            b"split_conditions" => source.numbers_into(&mut self.condition),
+            b"default_left" => source.numbers_into(&mut self.default_left),
+            b"split_type" => source.numbers_into(&mut self.split_type),
+            b"categories" => source.numbers_into(&mut self.categories),
+            b"categories_nodes" => source.numbers_into(&mut self.category_nodes),
+            b"categories_segments" => source.numbers_into(&mut self.category_starts),
+            b"categories_sizes" => source.numbers_into(&mut self.category_counts),
+            b"leaf_weights" => source.numbers_into(&mut self.leaf_weights),
+            b"tree_param" => source.fields(|source, key| match key {
+                b"size_leaf_vector" => {
+                    // What is no number is no size that fits.
+                    self.leaf_width = source.string()?.parse().unwrap_or(usize::MAX);
+                    Ok(())
+                }
+                _ => source.skip(),
+            }),
+            _ => source.skip(),
+        })
+    }
+
+    /// What a tree lacks may not be left from the one before.
+    fn clear(&mut self) {
+        let Self {
+            left,
+            right,
+            feature,
+            condition,
+            default_left,
+            split_type,
+            categories,
+            category_nodes,
+            category_starts,
+            category_counts,
+            set_of,
+            leaf_width,
+            leaf_weights,
+        } = self;
+        for list in [left, right, feature, categories] {
+            list.clear();
+        }
+        for list in [category_nodes, category_starts, category_counts, set_of] {
+            list.clear();
+        }
+        for list in [condition, leaf_weights] {
+            list.clear();
+        }
+        for list in [default_left, split_type] {
+            list.clear();
+        }
+        *leaf_width = 0;
+    }
+
+    /// Whether the lists fit together.
+    fn check<S: Source>(&mut self, source: &mut S, place: usize) -> Result<(), LoadError> {
+        let nodes = self.left.len();
+        let lengths = [self.right.len(), self.feature.len(), self.condition.len(), self.default_left.len()];
+        let types = self.split_type.len();
         if nodes == 0 || lengths != [nodes; 4] || (types != nodes && types != 0) {
             return Err(LoadError::Invalid(format!("tree {place} has arrays of different lengths, or no nodes")));
         }
-        if !tree.category_nodes.is_empty() {
-            source.budget().take(nodes * size_of::<u32>())?;
-            tree.place_sets()?;
+        if !self.category_nodes.is_empty() {
+            source.budget().reserve(&mut self.set_of, nodes)?;
+            self.place_sets()?;
         }
-        if !tree.leaf_weights.is_empty() || tree.leaf_width() > 1 {
-            tree.check_vectors()?;
+        if !self.leaf_weights.is_empty() || self.leaf_width > 1 {
+            self.check_vectors()?;
         }
-        Ok(tree)
-    }
-
-    /// How many values a leaf has.
-    fn leaf_width(&self) -> usize {
-        // What is no number is no size that fits.
-        if self.size_leaf_vector.is_empty() { 1 } else { self.size_leaf_vector.parse().unwrap_or(usize::MAX).max(1) }
+        Ok(())
     }
 
     fn check_vectors(&self) -> Result<(), LoadError> {
@@ -260,7 +328,7 @@ impl RawTree {
             let old = "trees with a vector in each leaf (multi_strategy=multi_output_tree) but no leaf_weights, as by XGBoost before 3.2,";
             return Err(LoadError::Unsupported(old.into()));
         }
-        if leaves.checked_mul(self.leaf_width()) != Some(self.leaf_weights.len()) {
+        if leaves.checked_mul(self.leaf_width.max(1)) != Some(self.leaf_weights.len()) {
             return Err(LoadError::Invalid("a tree's leaf_weights are not as many as its leaves need".into()));
         }
         Ok(())
@@ -281,7 +349,7 @@ impl RawTree {
     pub(super) fn node(&self, place: usize, weight: Option<f32>) -> Result<Node, NodeError> {
         let weighted = |value: f32| weight.map_or(value, |weight| value * weight);
         if self.left[place] == -1 {
-            let width = self.leaf_width();
+            let width = self.leaf_width.max(1);
             return Ok(if self.leaf_weights.is_empty() {
                 Node::Leaf(weighted(self.condition[place]))
             } else {
@@ -314,7 +382,7 @@ impl RawTree {
 
     /// Finds each node's set of categories.
     fn place_sets(&mut self) -> Result<(), LoadError> {
-        self.set_of = vec![0; self.left.len()];
+        self.set_of.resize(self.left.len(), 0);
         let counts = [self.category_starts.len(), self.category_counts.len()];
         if counts != [self.category_nodes.len(); 2] {
             return Err(bad_categories());

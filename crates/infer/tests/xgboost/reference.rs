@@ -122,3 +122,26 @@ fn json_and_ubj_are_the_same_model() {
     }
     assert!(pairs >= 5);
 }
+
+/// XGBoost writes a model's parts in one order, in which trees can be added as they are read; JSON allows any order.
+#[test]
+fn the_order_of_a_models_parts_is_of_no_account() {
+    let load = |text: &str| infer::xgboost::load(text.as_bytes()).unwrap();
+    let mut moved = 0;
+    for (folder, record) in records() {
+        for file in record.files.iter().filter(|file| file.ends_with(".json")) {
+            let text = std::fs::read_to_string(folder.join(file)).unwrap();
+            let Some((before, rest)) = text.split_once(r#""tree_info":"#) else { continue };
+            let (list, after) = rest.split_once("],").unwrap();
+            let Some((trees, end)) = after.split_once(r#"]},"name":"gbtree"}"#) else { continue };
+            // The one says that all trees belong to the first output, and is not the last that is said.
+            let zeros = vec!["0"; list.split(',').count()].join(",");
+            for first in ["", &format!(r#""tree_info":[{zeros}],"#)] {
+                let reordered = format!(r#"{before}{first}{trees}],"tree_info":{list}]}},"name":"gbtree"}}{end}"#);
+                assert!(load(&reordered) == load(&text), "{file}");
+                moved += 1;
+            }
+        }
+    }
+    assert!(moved >= 20, "{moved}");
+}
