@@ -11,8 +11,8 @@
 //!
 //! - The `walk`, for single rows, and for batches where nothing else fits: from node to node, some trees or rows at once.
 //! - The `blend`, for batches: all splits of a tree are asked for many rows at once, a bit each, and the outcomes choose among each other.
-//!   There, values are `ranks`. It is the same code for every machine, on the operations in `lanes`; `simd` has those of AVX2
-//!   and AVX-512, and the only `unsafe`. [`Layout`] says which the machine has.
+//!   There, values are `ranks`. It is the same code for every machine, on the operations in `lanes`; `simd` has those of AVX2,
+//!   AVX-512 and Neon, and the only `unsafe`. [`Layout`] says which the machine has.
 //!
 //! Both are exact, because neither computes anything with the values: a rank or key is below a threshold's if and only if the value is below the
 //! threshold. And leaves are added one by one, in the order of the trees, to an accumulator that starts at the base score. The training

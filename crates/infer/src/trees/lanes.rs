@@ -40,6 +40,7 @@ column! {
     /// Of 256 rows, as vectors of 256 bits want them.
     Bits256 4 32
 }
+#[cfg(target_arch = "x86_64")]
 column! {
     /// Of 512 rows, as vectors of 512 bits want them.
     Bits512 8 64
@@ -110,8 +111,14 @@ fn each(of: impl Fn(usize) -> u64) -> [u64; WORDS] {
     words
 }
 
+/// [`Lanes::add32`] and [`Lanes::add64`], where rows lie in the order of the bytes.
 #[inline(always)]
-fn add<V: Copy + std::ops::AddAssign, const BITS: usize>(index: [u64; WORDS], low: u32, table: &[V], sums: &mut [V]) {
+pub fn add<V: Copy + std::ops::AddAssign, const BITS: usize>(
+    index: [u64; WORDS],
+    low: u32,
+    table: &[V],
+    sums: &mut [V],
+) {
     let table = &table[..1 << BITS];
     for (sums, word) in sums.as_chunks_mut::<8>().0.iter_mut().zip(index) {
         let word = word >> low;

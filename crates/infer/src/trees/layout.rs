@@ -4,6 +4,8 @@ use std::sync::OnceLock;
 
 use super::blend::{Costs, Plan, Predict};
 use super::lanes::{Portable, Work};
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::{Blend, FEW_ROWS, Forest, Lazy, PredictError, Scalar};
@@ -15,6 +17,8 @@ pub enum Layout {
     Walk,
     /// Trees are blended, in integers of 64 bits.
     Portable,
+    /// Trees are blended, 128 rows a vector.
+    Neon,
     /// Trees are blended, 256 rows a vector.
     Avx2,
     /// Trees are blended, 512 rows a vector.
@@ -25,14 +29,17 @@ impl Layout {
     /// Those that this machine has the instructions for, the best one last.
     #[must_use]
     pub fn available() -> Vec<Self> {
-        let all = [Self::Walk, Self::Portable, Self::Avx2, Self::Avx512];
+        let all = [Self::Walk, Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
         all.into_iter().filter(|layout| layout.is_available()).collect()
     }
 
     /// The best that this machine has the instructions for.
     #[must_use]
     pub fn best() -> Self {
-        [Self::Avx512, Self::Avx2].into_iter().find(|layout| layout.is_available()).unwrap_or(Self::Portable)
+        [Self::Avx512, Self::Avx2, Self::Neon]
+            .into_iter()
+            .find(|layout| layout.is_available())
+            .unwrap_or(Self::Portable)
     }
 
     fn is_available(self) -> bool {
@@ -44,14 +51,19 @@ impl Layout {
             Self::Avx512 => Avx512::detect().is_some(),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx2 | Self::Avx512 => false,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => Neon::detect().is_some(),
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::Neon => false,
         }
     }
 
-    /// As measured on Zen 5: how many splits, asked of all rows of a group, take as long as one step of a walk for each of them.
+    /// How many splits, asked of all rows of a group, take as long as one step of a walk for each of them: as measured on Zen 5. Neon's is
+    /// that of the vectors of 128 bits there.
     fn costs(self) -> Costs {
         match self {
             Self::Walk => Costs { walk: 0 },
-            Self::Portable => Costs { walk: 150 },
+            Self::Portable | Self::Neon => Costs { walk: 150 },
             Self::Avx2 => Costs { walk: 400 },
             Self::Avx512 => Costs { walk: 1000 },
         }
@@ -116,6 +128,8 @@ impl<X: Scalar, V: Scalar> Forest<X, V> {
             Layout::Avx512 if let Some(lanes) = Avx512::detect() => lanes.run(work),
             #[cfg(target_arch = "x86_64")]
             Layout::Avx2 if let Some(lanes) = Avx2::detect() => lanes.run(work),
+            #[cfg(target_arch = "aarch64")]
+            Layout::Neon if let Some(lanes) = Neon::detect() => lanes.run(work),
             _ => work.run(Portable),
         }
     }

@@ -1,6 +1,6 @@
-//! The only unsafe code: AVX2, AVX-512, and columns without bounds checks.
+//! The only unsafe code: AVX2, AVX-512, Neon, and columns without bounds checks.
 //!
-//! - A value of [`Avx2`] or [`Avx512`] exists only where `detect` found the instructions, so whoever has one may use them. Each operation is a few
+//! - A value of `Avx2`, `Avx512` or `Neon` exists only where `detect` found the instructions, so whoever has one may use them. Each operation is a few
 //!   instructions on references of the right size, without pointer arithmetic.
 //! - [`Asked`] has splits and columns of which it was checked, once a group, that there are as many as the splits ask. A check for each
 //!   split took 15 to 20 % of the time.
@@ -14,9 +14,13 @@ mod asked;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub(super) use asked::{Asked, Splits};
+#[cfg(target_arch = "aarch64")]
+pub(super) use neon::Neon;
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::{Avx2, Avx512};
