@@ -21,9 +21,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use cases::{Case, Model};
 #[cfg(feature = "onnxruntime")]
 use engines::OnnxRuntime;
-use engines::{
-    Blocks, Engine, Gbdt, LightGbm, LightGbmByMillpond, LightGbmModel, Millpond, VARIANTS, XgBoost, XgBoostModel,
-};
+use engines::{Blocks, Engine, Gbdt, LightGbm, LightGbmByMillpond, LightGbmModel, Millpond, XgBoost, XgBoostModel};
 use measure::{Task, Timing};
 use report::{Load, Report};
 use rows::Rows;
@@ -60,6 +58,9 @@ pub struct Args {
     /// About how long each engine is measured for each model and number of rows, in seconds; what takes longer is done once
     #[arg(long, default_value_t = 1.0, value_parser = super::seconds)]
     seconds: f64,
+    /// Measure our engine's other layouts too, as on machines with fewer instructions
+    #[arg(long)]
+    layouts: bool,
     /// The folder of models, for wine-quality
     #[arg(long, value_name = "DIR", default_value = "models")]
     models: PathBuf,
@@ -103,10 +104,13 @@ impl Libraries {
     }
 
     /// The engines, each with the case's model.
-    fn engines(&self, case: Case, model: &Model) -> anyhow::Result<Vec<Box<dyn Engine>>> {
+    fn engines(&self, case: Case, model: &Model, layouts: bool) -> anyhow::Result<Vec<Box<dyn Engine>>> {
         let mut engines: Vec<Box<dyn Engine>> = Vec::new();
-        for variant in VARIANTS {
-            engines.push(Box::new(Millpond::load(*variant, &model.ubj)?));
+        engines.push(Box::new(Millpond::load(&model.ubj)?));
+        if layouts {
+            for other in Millpond::load_others(&model.ubj)? {
+                engines.push(Box::new(other));
+            }
         }
         engines.push(Box::new(Gbdt::load(&model.forest)?));
         if let Some(library) = &self.xgboost {
@@ -145,7 +149,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let name = case.name();
         bar.set_message(format!("{name}: models"));
         let model = case.model(&args.models)?;
-        let mut engines = libraries.engines(*case, &model)?;
+        let mut engines = libraries.engines(*case, &model, args.layouts)?;
         let all = case.rows(&model, sizes.iter().map(|rows| in_turn(*rows)).max().unwrap_or(1));
         bar.inc(1);
         report.case(*case, &model.forest, &all);
@@ -172,7 +176,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// How long our engine and XGBoost take from a file's bytes to a model that is ready.
 fn loads(libraries: &Libraries, file: &[u8], budget: Duration) -> anyhow::Result<Vec<(&'static str, Timing)>> {
     let ours = move |file: &[u8]| infer::xgboost::load(file).map(drop).map_err(anyhow::Error::from);
-    let mut names = vec![VARIANTS[0].name];
+    let mut names = vec![Millpond::NAME];
     let mut tasks = vec![task(file, ours)?];
     if let Some(library) = &libraries.xgboost {
         names.push(XgBoostModel::NAME);

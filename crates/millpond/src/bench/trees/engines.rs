@@ -11,7 +11,7 @@ mod xgboost;
 pub use foreign::{LightGbm, XgBoost};
 pub use gbdt::Gbdt;
 pub use lightgbm::{LightGbmModel, train};
-pub use millpond::{LightGbmByMillpond, Millpond, VARIANTS};
+pub use millpond::{LightGbmByMillpond, Millpond};
 #[cfg(feature = "onnxruntime")]
 pub use onnx_runtime::OnnxRuntime;
 pub use xgboost::XgBoostModel;

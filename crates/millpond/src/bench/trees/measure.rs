@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::engines::{Blocks, Engine, LightGbmByMillpond, VARIANTS, XgBoostModel};
+use super::engines::{Blocks, Engine, LightGbmByMillpond, Millpond, XgBoostModel};
 
 /// How often each is measured, in turn with the others; the median counts.
 const ROUNDS: usize = 9;
@@ -119,7 +119,7 @@ pub fn cell(engines: &mut [Box<dyn Engine>], blocks: Blocks<'_>, budget: Duratio
     let ns_per_row = |timing: &Timing| timing.median.as_secs_f64() * 1e9 / blocks.block_rows as f64;
     let ns_of = |name: &str| names.iter().position(|other| *other == name).map(|at| ns_per_row(&timings[at]));
     let figures = engines.iter().enumerate().map(|(at, engine)| {
-        let ours = if engine.equals().is_some() { LightGbmByMillpond::NAME } else { VARIANTS[0].name };
+        let ours = if engine.equals().is_some() { LightGbmByMillpond::NAME } else { Millpond::NAME };
         let (timing, Compared { equal, difference, .. }) = (&timings[at], compared[at]);
         Figures {
             engine: engine.name(),

@@ -7,7 +7,7 @@ use comfy_table::CellAlignment;
 use serde_json::json;
 
 use super::cases::Case;
-use super::engines::{VARIANTS, XgBoost};
+use super::engines::{Millpond, XgBoost};
 use super::forest::Forest;
 use super::measure::{Figures, Timing};
 use super::rows::Rows;
@@ -107,7 +107,7 @@ impl Report {
             self.tables()?;
         }
         for (case, rows, figures) in &self.cells {
-            let wrong = figures.iter().find(|figures| !figures.equal && figures.engine.starts_with(VARIANTS[0].name));
+            let wrong = figures.iter().find(|figures| !figures.equal && figures.engine.starts_with(Millpond::NAME));
             if let Some(Figures { engine, against, difference, .. }) = wrong {
                 let case = case.name();
                 anyhow::bail!("{engine} answers {rows} rows of {case} otherwise than {against}, by {difference:.1e}");

@@ -1,36 +1,46 @@
 //! Our own engine.
 
 use infer::lightgbm;
+use infer::trees::Layout;
 use infer::xgboost::{self, XgbModel};
 
 use super::{Blocks, Engine, widened};
 
-/// A way to run a model that this machine has.
-#[derive(Debug, Clone, Copy)]
-pub struct Variant {
-    pub name: &'static str,
-    load: fn(&[u8]) -> Result<XgbModel, xgboost::LoadError>,
-}
-
-/// What `millpond` stands for is what everybody gets: the fastest way that the machine has.
-pub const VARIANTS: &[Variant] = &[Variant { name: "millpond", load: xgboost::load }];
-
 /// An XGBoost model.
 pub struct Millpond {
-    variant: Variant,
+    name: &'static str,
     model: XgbModel,
     answers: Vec<f32>,
 }
 
 impl Millpond {
-    pub fn load(variant: Variant, file: &[u8]) -> anyhow::Result<Self> {
-        Ok(Self { variant, model: (variant.load)(file)?, answers: Vec::new() })
+    /// What everybody gets: the layout that suits the machine best.
+    pub const NAME: &'static str = "millpond";
+
+    pub fn load(file: &[u8]) -> anyhow::Result<Self> {
+        Ok(Self { name: Self::NAME, model: xgboost::load(file)?, answers: Vec::new() })
+    }
+
+    /// The same model in each other layout that the machine has the instructions for.
+    pub fn load_others(file: &[u8]) -> anyhow::Result<Vec<Self>> {
+        let others = Layout::available().into_iter().filter(|layout| *layout != Layout::best());
+        let load = |layout| {
+            let name = match layout {
+                Layout::Walk => "millpond-walk",
+                Layout::Portable => "millpond-portable",
+                Layout::Neon => "millpond-neon",
+                Layout::Avx2 => "millpond-avx2",
+                Layout::Avx512 => "millpond-avx512",
+            };
+            Ok(Self { name, model: xgboost::load(file)?.laid_out(layout), answers: Vec::new() })
+        };
+        others.map(load).collect()
     }
 }
 
 impl Engine for Millpond {
     fn name(&self) -> &'static str {
-        self.variant.name
+        self.name
     }
 
     fn prepare(&mut self, _: Blocks<'_>) -> anyhow::Result<()> {
