@@ -193,10 +193,12 @@ pub(crate) fn swapped(ours: &[String], theirs: &[String]) -> bool {
 impl<E: TableEngine> TableModel<E> {
     /// Predicts all rows, with as many threads as there are cores and the rows are worth.
     fn predict(&self, table: &Table<E::Input>, control: &Control) -> Result<Vec<E::Output>, RunError> {
-        let block = BLOCK_ROWS * self.schema.columns.len();
+        let (columns, width) = (self.schema.columns.len(), self.engine.width());
+        let block = BLOCK_ROWS * columns;
         let done = AtomicUsize::new(0);
         let predict = |values: &[E::Input]| {
-            let (mut answers, mut some) = (Vec::new(), Vec::new());
+            let mut answers = Vec::with_capacity(values.len() / columns * width);
+            let mut some = Vec::new();
             for values in values.chunks(block) {
                 if control.is_cancelled() {
                     return Err(RunError::Cancelled);
@@ -207,7 +209,7 @@ impl<E: TableEngine> TableModel<E> {
                     other => RunError::Failed(other.to_string()),
                 })?;
                 answers.extend_from_slice(&some);
-                let rows = values.len() / self.schema.columns.len();
+                let rows = values.len() / columns;
                 control.report((done.fetch_add(rows, Ordering::Relaxed) + rows) as u64, table.rows as u64);
             }
             Ok(answers)
@@ -221,7 +223,7 @@ impl<E: TableEngine> TableModel<E> {
             let parts = table.values.chunks(blocks * block).map(|part| scope.spawn(move || predict(part)));
             // Collected, so that all are started before the first is waited for.
             let parts: Vec<_> = parts.collect();
-            let mut answers = Vec::with_capacity(table.rows * self.engine.width());
+            let mut answers = Vec::with_capacity(table.rows * width);
             for part in parts {
                 answers.extend(part.join().unwrap_or_else(|panic| resume_unwind(panic))?);
             }

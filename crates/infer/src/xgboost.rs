@@ -187,7 +187,9 @@ impl XgbModel {
             let used = used_trees(&raw, dart, outputs)?;
             let right = |early: &EarlyTrees| !(dart || before_1_7 && early.categories);
             let early = early.filter(right).and_then(|early| early.builder.refit(num_features, &base, used));
-            let read_again = || {
+            let builder = if let Some(builder) = early {
+                builder
+            } else {
                 let mut builder = Builder::new(num_features, base).limited_to(forest_bytes);
                 each_tree(&mut source(), |place, tree| {
                     if before_1_7 && tree.has_categories() {
@@ -207,9 +209,8 @@ impl XgbModel {
                 if builder.trees() != used {
                     return Err(LoadError::Invalid("it has several lists of trees".into()));
                 }
-                Ok(builder)
+                builder
             };
-            let builder = early.map_or_else(read_again, Ok)?;
             Booster::Trees(builder.build())
         };
         let named = |list: Vec<String>| if list.is_empty() { None } else { Some(list) };

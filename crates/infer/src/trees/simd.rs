@@ -9,6 +9,19 @@
 
 #![allow(unsafe_code)]
 
+/// Loads as many numbers as a vector has.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! loads {
+    ($name:ident, $number:ty, $count:literal, $vector:ty, $load:ident) => {
+        #[inline(always)]
+        pub(super) fn $name(from: &[$number; $count]) -> $vector {
+            // SAFETY: the reference is to as many bytes as are loaded, the load takes any alignment, and only the operations of
+            // `Avx2`, `Avx512` and `Neon` call this.
+            unsafe { $load(from.as_ptr().cast()) }
+        }
+    };
+}
+
 mod asked;
 #[cfg(target_arch = "x86_64")]
 mod avx2;

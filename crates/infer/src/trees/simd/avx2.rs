@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::super::lanes::{Bits256, Column, Lanes};
+use super::super::lanes::{Bits256, Column, Lanes, add};
 use super::x86::{Avx2, ints, longs, signed, singles};
 
 impl Lanes for Avx2 {
@@ -140,12 +140,6 @@ impl Lanes for Avx2 {
     fn add64<const BITS: usize>(self, index: Self::Bits, low: u32, table: &[f64], sums: &mut [f64]) {
         let mut column = Self::Column::ZERO;
         self.store(index, &mut column);
-        let table = &table[..1 << BITS];
-        for (sums, word) in sums.as_chunks_mut::<8>().0.iter_mut().zip(column.0) {
-            let word = word >> low;
-            for (row, sum) in sums.iter_mut().enumerate() {
-                *sum += table[(word >> (8 * row)) as usize & ((1 << BITS) - 1)];
-            }
-        }
+        add::<f64, BITS>(column.0, low, table, sums);
     }
 }

@@ -20,18 +20,6 @@ impl Neon {
     }
 }
 
-/// Loads as many numbers as a vector has.
-macro_rules! loads {
-    ($name:ident, $number:ty, $count:literal, $vector:ty, $load:ident) => {
-        #[inline(always)]
-        fn $name(from: &[$number; $count]) -> $vector {
-            // SAFETY: the reference is to as many bytes as are loaded, the load takes any alignment, and only the operations of `Neon`
-            // call this.
-            unsafe { $load(from.as_ptr().cast()) }
-        }
-    };
-}
-
 loads!(bytes, u64, 2, uint8x16_t, vld1q_u8);
 loads!(ints, i32, 4, int32x4_t, vld1q_s32);
 loads!(longs, i64, 2, int64x2_t, vld1q_s64);

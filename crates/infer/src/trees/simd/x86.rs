@@ -48,18 +48,6 @@ impl Avx512 {
     }
 }
 
-/// Loads as many numbers as a vector has.
-macro_rules! loads {
-    ($name:ident, $number:ty, $count:literal, $vector:ty, $load:ident) => {
-        #[inline(always)]
-        pub(super) fn $name(from: &[$number; $count]) -> $vector {
-            // SAFETY: the reference is to as many bytes as are loaded, the load takes any alignment, and only the operations of
-            // `Avx2` and `Avx512` call this.
-            unsafe { $load(from.as_ptr().cast()) }
-        }
-    };
-}
-
 loads!(singles, f32, 8, __m256, _mm256_loadu_ps);
 loads!(singles512, f32, 16, __m512, _mm512_loadu_ps);
 loads!(doubles512, f64, 8, __m512d, _mm512_loadu_pd);
