@@ -28,7 +28,32 @@ pub(crate) trait Source: Sized {
     fn error(&self, problem: &'static str) -> LoadError;
 
     /// An object: calls `each` with every key, as it may be no UTF-8, which must consume the value.
-    fn fields(&mut self, each: impl FnMut(&mut Self, &[u8]) -> Result<(), LoadError>) -> Result<(), LoadError>;
+    fn fields(&mut self, mut each: impl FnMut(&mut Self, &[u8]) -> Result<(), LoadError>) -> Result<(), LoadError> {
+        self.fields_after(|source, key| key.map_or(Ok(()), |key| each(source, key)))
+    }
+
+    /// An object: first calls `each` without a key, which may then read fields by [`next_numbers`](Self::next_numbers) and
+    /// [`skip_next`](Self::skip_next), but isn't called so where these do nothing; then with every key that is left, as
+    /// [`fields`](Self::fields) does.
+    fn fields_after(
+        &mut self,
+        each: impl FnMut(&mut Self, Option<&[u8]>) -> Result<(), LoadError>,
+    ) -> Result<(), LoadError>;
+
+    /// Reads an object's next field into an empty list, if it has this key and holds numbers as XGBoost writes them; whether it did.
+    fn next_numbers<T: Number, const N: usize>(
+        &mut self,
+        _key: &[u8; N],
+        _numbers: &mut Vec<T>,
+    ) -> Result<bool, LoadError> {
+        Ok(false)
+    }
+
+    /// Skips an object's next field, if it has this key and holds a string, a number, or several, as XGBoost writes them; whether
+    /// it did.
+    fn skip_next<const N: usize>(&mut self, _key: &[u8; N]) -> bool {
+        false
+    }
 
     /// An object: calls `each` with every key, which must consume the value.
     fn object(&mut self, mut each: impl FnMut(&mut Self, &str) -> Result<(), LoadError>) -> Result<(), LoadError> {
@@ -40,6 +65,9 @@ pub(crate) trait Source: Sized {
 
     /// An array of anything: calls `each` before every element, which must consume it.
     fn array(&mut self, each: impl FnMut(&mut Self) -> Result<(), LoadError>) -> Result<(), LoadError>;
+
+    /// A string that isn't kept.
+    fn with_text<T>(&mut self, read: impl FnOnce(&str) -> T) -> Result<T, LoadError>;
 
     /// A string.
     fn string(&mut self) -> Result<String, LoadError>;

@@ -55,9 +55,13 @@ impl Budget {
     }
 
     /// Makes room in an empty list for as many items as are known to come, and counts what it lacked.
+    #[inline(always)]
     pub fn reserve<T>(&mut self, list: &mut Vec<T>, items: usize) -> Result<(), OverBudget> {
-        let more = items.saturating_sub(list.capacity());
-        self.take(more.saturating_mul(size_of::<T>()))?;
+        // Lists are used again and again, so that most have it.
+        if items <= list.capacity() {
+            return Ok(());
+        }
+        self.take((items - list.capacity()).saturating_mul(size_of::<T>()))?;
         list.reserve_exact(items);
         Ok(())
     }

@@ -205,16 +205,23 @@ impl Source for Json<'_> {
         &mut self.budget
     }
 
-    fn fields(&mut self, mut each: impl FnMut(&mut Self, &[u8]) -> Result<(), LoadError>) -> Result<(), LoadError> {
+    fn fields_after(
+        &mut self,
+        mut each: impl FnMut(&mut Self, Option<&[u8]>) -> Result<(), LoadError>,
+    ) -> Result<(), LoadError> {
         self.elements(b'{', b'}', |json| {
             let key = json.raw_text()?;
             json.expect(b':', "a colon was expected")?;
-            each(json, &key)
+            each(json, Some(&key))
         })
     }
 
     fn array(&mut self, each: impl FnMut(&mut Self) -> Result<(), LoadError>) -> Result<(), LoadError> {
         self.elements(b'[', b']', each)
+    }
+
+    fn with_text<T>(&mut self, read: impl FnOnce(&str) -> T) -> Result<T, LoadError> {
+        self.text().map(|text| read(&text))
     }
 
     fn string(&mut self) -> Result<String, LoadError> {

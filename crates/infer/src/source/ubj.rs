@@ -8,8 +8,10 @@ use crate::load_error::LoadError;
 const STRING_BYTES: usize = 16;
 
 pub(crate) struct Ubj<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    /// How long the file is.
+    len: usize,
+    /// What is left of it.
+    rest: &'a [u8],
     depth: usize,
     /// The type that the enclosing typed container gives its elements, which then bear none.
     marker: Option<u8>,
@@ -24,39 +26,45 @@ struct Header {
 
 impl<'a> Ubj<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, depth: 0, marker: None, budget: Budget::of(bytes) }
+        Self { len: bytes.len(), rest: bytes, depth: 0, marker: None, budget: Budget::of(bytes) }
     }
 
     #[inline(always)]
     fn take(&mut self, count: usize) -> Result<&'a [u8], LoadError> {
-        let taken = self.bytes[self.at..].get(..count).ok_or_else(|| self.error("the file ends too early"))?;
-        self.at += count;
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or_else(|| self.error("the file ends too early"))?;
+        self.rest = rest;
         Ok(taken)
     }
 
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], LoadError> {
-        let (bytes, _) =
-            self.bytes[self.at..].split_first_chunk().ok_or_else(|| self.error("the file ends too early"))?;
-        self.at += N;
+        let (bytes, rest) = self.rest.split_first_chunk().ok_or_else(|| self.error("the file ends too early"))?;
+        self.rest = rest;
         Ok(*bytes)
     }
 
-    /// The next byte, unconsumed; `N` is a no-op that may stand before any value.
+    /// The next byte; `N` is a no-op that may stand before any value.
     #[inline(always)]
-    fn peek(&mut self) -> Result<u8, LoadError> {
-        while let Some(byte) = self.bytes.get(self.at) {
+    fn byte(&mut self) -> Result<u8, LoadError> {
+        while let Some((byte, rest)) = self.rest.split_first() {
+            self.rest = rest;
             if *byte != b'N' {
                 return Ok(*byte);
             }
-            self.at += 1;
         }
         Err(self.error("the file ends too early"))
     }
 
     #[inline(always)]
     fn eat(&mut self, byte: u8) -> Result<bool, LoadError> {
-        let found = self.peek()? == byte;
-        self.at += usize::from(found);
+        let before = self.rest;
+        // The usual length of what isn't eaten.
+        if before.first() == Some(&b'L') {
+            return Ok(false);
+        }
+        let found = self.byte()? == byte;
+        if !found {
+            self.rest = before;
+        }
         Ok(found)
     }
 
@@ -66,9 +74,7 @@ impl<'a> Ubj<'a> {
         if let Some(marker) = self.marker.take() {
             return Ok(marker);
         }
-        let marker = self.peek()?;
-        self.at += 1;
-        Ok(marker)
+        self.byte()
     }
 
     fn integer_of(&mut self, marker: u8) -> Result<i64, LoadError> {
@@ -96,19 +102,17 @@ impl<'a> Ubj<'a> {
     #[inline(always)]
     fn length(&mut self) -> Result<usize, LoadError> {
         // As XGBoost writes all of them.
-        if let Some((b'L', rest)) = self.bytes[self.at..].split_first()
-            && let Some((length, _)) = rest.split_first_chunk()
-        {
-            self.at += 9;
-            return usize::try_from(i64::from_be_bytes(*length)).map_err(|_| self.error("a negative length"));
+        if let Some((length, rest)) = counted(self.rest) {
+            self.rest = rest;
+            return Ok(length);
         }
-        let marker = self.peek()?;
-        self.at += 1;
+        let marker = self.byte()?;
         let length = self.integer_of(marker)?;
         usize::try_from(length).map_err(|_| self.error("a negative length"))
     }
 
     fn text(&mut self) -> Result<&'a str, LoadError> {
+        self.open(b'S', "a string was expected")?;
         let bytes = self.raw_text()?;
         std::str::from_utf8(bytes).map_err(|_| self.error("not UTF-8"))
     }
@@ -138,7 +142,7 @@ impl<'a> Ubj<'a> {
         }
         let count = self.length()?;
         // Each element takes a byte at least.
-        if count > self.bytes.len() - self.at {
+        if count > self.rest.len() {
             return Err(self.error("the file ends too early"));
         }
         Ok(Header { marker, count: Some(count) })
@@ -147,19 +151,54 @@ impl<'a> Ubj<'a> {
     /// An array's type and numbers, if it has both type and count as XGBoost writes them.
     #[inline(always)]
     fn typed(&mut self) -> Option<(u8, &'a [u8])> {
-        let [b'$', marker, b'#', b'L', rest @ ..] = &self.bytes[self.at..] else { return None };
-        let (count, rest) = rest.split_first_chunk()?;
-        let count = usize::try_from(i64::from_be_bytes(*count)).ok()?;
-        let bytes = rest.get(..count.checked_mul(width(*marker)?)?)?;
-        self.at += 12 + bytes.len();
-        Some((*marker, bytes))
+        let (marker, bytes, rest) = typed(self.rest)?;
+        self.rest = rest;
+        Some((marker, bytes))
+    }
+
+    /// Appends the numbers of such an array to an empty list.
+    fn keep<T: Number>(&mut self, marker: u8, bytes: &[u8], numbers: &mut Vec<T>) -> Result<(), LoadError> {
+        // The numbers are there before there is room for them.
+        self.budget.reserve(numbers, bytes.len() >> log_width(marker).unwrap_or(0))?;
+        let all = match marker {
+            b'd' => decode(bytes, numbers, |bytes| T::from_single(f32::from_be_bytes(bytes))),
+            b'D' => decode(bytes, numbers, |bytes| T::from_double(f64::from_be_bytes(bytes))),
+            b'L' => decode(bytes, numbers, |bytes| T::from_integer(i64::from_be_bytes(bytes))),
+            b'l' => decode(bytes, numbers, |bytes| T::from_integer(i32::from_be_bytes(bytes).into())),
+            b'I' => decode(bytes, numbers, |bytes| T::from_integer(i16::from_be_bytes(bytes).into())),
+            b'i' => decode(bytes, numbers, |[byte]| T::from_integer((byte as i8).into())),
+            _ => decode(bytes, numbers, |[byte]| T::from_integer(byte.into())),
+        };
+        if all { Ok(()) } else { Err(self.error(T::EXPECTED)) }
     }
 
     #[inline(always)]
     fn eat_if_any(&mut self, byte: u8) -> bool {
-        let found = self.bytes.get(self.at) == Some(&byte);
-        self.at += usize::from(found);
+        let found = self.rest.first() == Some(&byte);
+        self.rest = &self.rest[usize::from(found)..];
         found
+    }
+
+    /// What is left of a value that is skipped.
+    fn skip_rest(&mut self, marker: u8) -> Result<(), LoadError> {
+        match marker {
+            b'Z' | b'T' | b'F' => Ok(()),
+            b'C' => self.take(1).map(drop),
+            b'S' | b'H' => self.raw_text().map(drop),
+            b'[' => self.elements(b']', |ubj, marker| {
+                ubj.marker = marker;
+                ubj.skip()
+            }),
+            b'{' => self.elements(b'}', |ubj, marker| {
+                ubj.raw_text()?;
+                ubj.marker = marker;
+                ubj.skip()
+            }),
+            _ => {
+                let width = log_width(marker).ok_or_else(|| self.error("no such type"))?;
+                self.take(1 << width).map(drop)
+            }
+        }
     }
 
     fn enter(&mut self) -> Result<(), LoadError> {
@@ -171,25 +210,24 @@ impl<'a> Ubj<'a> {
     }
 
     /// What is left of a container, `each` consuming an element.
+    #[inline(always)]
     fn elements(
         &mut self,
         close: u8,
         mut each: impl FnMut(&mut Self, Option<u8>) -> Result<(), LoadError>,
     ) -> Result<(), LoadError> {
         self.enter()?;
-        let plain = matches!(self.bytes.get(self.at), Some(byte) if !matches!(byte, b'$' | b'#' | b'N'));
-        let Header { marker, count } = if plain { Header { marker: None, count: None } } else { self.header()? };
-        match count {
-            Some(count) => {
-                for _ in 0..count {
-                    each(self, marker)?;
-                }
+        let plain = matches!(self.rest.first(), Some(byte) if !matches!(byte, b'$' | b'#' | b'N'));
+        let Header { marker, mut count } = if plain { Header { marker: None, count: None } } else { self.header()? };
+        loop {
+            match &mut count {
+                Some(0) => break,
+                Some(left) => *left -= 1,
+                None if self.eat(close)? => break,
+                None => {}
             }
-            None => {
-                while !self.eat(close)? {
-                    each(self, None)?;
-                }
-            }
+            // Here alone, so that it becomes part of the loop.
+            each(self, marker)?;
         }
         self.marker = None;
         self.depth -= 1;
@@ -202,14 +240,46 @@ impl<'a> Ubj<'a> {
     }
 }
 
-/// Bytes of a number of this type.
-fn width(marker: u8) -> Option<usize> {
-    match marker {
-        b'i' | b'U' => Some(1),
-        b'I' => Some(2),
-        b'l' | b'd' => Some(4),
-        b'L' | b'D' => Some(8),
-        _ => None,
+/// A length or count, and what comes after it, if it has the form in which XGBoost writes all of them.
+#[inline(always)]
+fn counted(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (head, rest) = bytes.split_first_chunk::<9>()?;
+    let [b'L', count @ ..] = head else { return None };
+    Some((usize::try_from(i64::from_be_bytes(*count)).ok()?, rest))
+}
+
+/// What comes after this key, if XGBoost's form of it comes first.
+#[inline(always)]
+fn after_key<'a, const N: usize>(bytes: &'a [u8], key: &[u8; N]) -> Option<&'a [u8]> {
+    let (length, rest) = counted(bytes)?;
+    let (found, rest) = rest.split_first_chunk()?;
+    (length == N && found == key).then_some(rest)
+}
+
+/// The type and the bytes of an array's numbers, and what comes after them, if it has both type and count as XGBoost writes them.
+#[inline(always)]
+fn typed(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let [b'$', marker, b'#', rest @ ..] = bytes else { return None };
+    let (count, rest) = counted(rest)?;
+    let (numbers, rest) = rest.split_at_checked(count.checked_mul(1 << log_width(*marker)?)?)?;
+    Some((*marker, numbers, rest))
+}
+
+/// Two to this power are the bytes of a number of this type.
+#[inline(always)]
+fn log_width(marker: u8) -> Option<u32> {
+    const NONE: u8 = u8::MAX;
+    const WIDTHS: [u8; 256] = {
+        let mut widths = [NONE; 256];
+        (widths[b'i' as usize], widths[b'U' as usize]) = (0, 0);
+        widths[b'I' as usize] = 1;
+        (widths[b'l' as usize], widths[b'd' as usize]) = (2, 2);
+        (widths[b'L' as usize], widths[b'D' as usize]) = (3, 3);
+        widths
+    };
+    match WIDTHS[usize::from(marker)] {
+        NONE => None,
+        width => Some(width.into()),
     }
 }
 
@@ -229,19 +299,26 @@ fn decode<T: Number, const N: usize>(
 impl Source for Ubj<'_> {
     #[cold]
     fn error(&self, problem: &'static str) -> LoadError {
-        LoadError::Syntax { format: "UBJ", at: self.at, problem }
+        LoadError::Syntax { format: "UBJ", at: self.len - self.rest.len(), problem }
     }
 
     fn budget(&mut self) -> &mut Budget {
         &mut self.budget
     }
 
-    fn fields(&mut self, mut each: impl FnMut(&mut Self, &[u8]) -> Result<(), LoadError>) -> Result<(), LoadError> {
+    fn fields_after(
+        &mut self,
+        mut each: impl FnMut(&mut Self, Option<&[u8]>) -> Result<(), LoadError>,
+    ) -> Result<(), LoadError> {
         self.open(b'{', "an object was expected")?;
+        if self.rest.first() == Some(&b'L') {
+            // Its fields have no common type, nor are they counted.
+            each(self, None)?;
+        }
         self.elements(b'}', |ubj, marker| {
             let key = ubj.raw_text()?;
             ubj.marker = marker;
-            each(ubj, key)
+            each(ubj, Some(key))
         })
     }
 
@@ -253,8 +330,11 @@ impl Source for Ubj<'_> {
         })
     }
 
+    fn with_text<T>(&mut self, read: impl FnOnce(&str) -> T) -> Result<T, LoadError> {
+        self.text().map(read)
+    }
+
     fn string(&mut self) -> Result<String, LoadError> {
-        self.open(b'S', "a string was expected")?;
         let text = self.text()?;
         self.budget.take(text.len().saturating_add(STRING_BYTES))?;
         Ok(text.to_owned())
@@ -268,61 +348,57 @@ impl Source for Ubj<'_> {
     fn numbers_into<T: Number>(&mut self, numbers: &mut Vec<T>) -> Result<(), LoadError> {
         numbers.clear();
         self.open(b'[', "an array was expected")?;
-        if let Some((marker, bytes)) = self.typed() {
-            // The numbers are there before there is room for them.
-            let count = bytes.len() / width(marker).unwrap_or(1);
-            self.budget.reserve(numbers, count)?;
-            let all = match marker {
-                b'd' => decode(bytes, numbers, |bytes| T::from_single(f32::from_be_bytes(bytes))),
-                b'D' => decode(bytes, numbers, |bytes| T::from_double(f64::from_be_bytes(bytes))),
-                b'L' => decode(bytes, numbers, |bytes| T::from_integer(i64::from_be_bytes(bytes))),
-                b'l' => decode(bytes, numbers, |bytes| T::from_integer(i32::from_be_bytes(bytes).into())),
-                b'I' => decode(bytes, numbers, |bytes| T::from_integer(i16::from_be_bytes(bytes).into())),
-                b'i' => decode(bytes, numbers, |[byte]| T::from_integer((byte as i8).into())),
-                _ => decode(bytes, numbers, |[byte]| T::from_integer(byte.into())),
-            };
-            return if all { Ok(()) } else { Err(self.error(T::EXPECTED)) };
+        match self.typed() {
+            Some((marker, bytes)) => self.keep(marker, bytes, numbers),
+            None => self.elements(b']', |ubj, marker| {
+                ubj.marker = marker;
+                let number = ubj.number()?;
+                ubj.budget.push(numbers, number)?;
+                Ok(())
+            }),
         }
-        self.elements(b']', |ubj, marker| {
-            ubj.marker = marker;
-            let number = ubj.number()?;
-            ubj.budget.push(numbers, number)?;
-            Ok(())
-        })
+    }
+
+    #[inline(always)]
+    fn next_numbers<T: Number, const N: usize>(
+        &mut self,
+        key: &[u8; N],
+        numbers: &mut Vec<T>,
+    ) -> Result<bool, LoadError> {
+        let Some(rest) = after_key(self.rest, key).and_then(|rest| rest.strip_prefix(b"[")) else { return Ok(false) };
+        let Some((marker, bytes, rest)) = typed(rest) else { return Ok(false) };
+        self.rest = rest;
+        if !bytes.is_empty() {
+            self.keep(marker, bytes, numbers)?;
+        }
+        Ok(true)
+    }
+
+    #[inline(always)]
+    fn skip_next<const N: usize>(&mut self, key: &[u8; N]) -> bool {
+        let Some((marker, rest)) = after_key(self.rest, key).and_then(<[u8]>::split_first) else { return false };
+        let rest = match marker {
+            b'[' => typed(rest).map(|(_, _, rest)| rest),
+            b'S' => counted(rest).and_then(|(length, rest)| rest.get(length..)),
+            _ => log_width(*marker).and_then(|width| rest.get(1 << width..)),
+        };
+        if let Some(rest) = rest {
+            self.rest = rest;
+        }
+        rest.is_some()
     }
 
     fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, LoadError>) -> Result<Option<T>, LoadError> {
         if self.marker.is_none() && self.eat(b'Z')? { Ok(None) } else { read(self).map(Some) }
     }
 
+    #[inline(always)]
     fn skip(&mut self) -> Result<(), LoadError> {
         let marker = self.marker()?;
-        match marker {
-            b'Z' | b'T' | b'F' => Ok(()),
-            b'C' => self.take(1).map(drop),
-            b'S' | b'H' => self.raw_text().map(drop),
-            b'[' => {
-                if self.typed().is_some() {
-                    return Ok(());
-                }
-                self.elements(b']', |ubj, marker| {
-                    ubj.marker = marker;
-                    ubj.skip()
-                })
-            }
-            b'{' => self.elements(b'}', |ubj, marker| {
-                ubj.raw_text()?;
-                ubj.marker = marker;
-                ubj.skip()
-            }),
-            _ => {
-                let width = width(marker).ok_or_else(|| self.error("no such type"))?;
-                self.take(width).map(drop)
-            }
-        }
+        if marker == b'[' && self.typed().is_some() { Ok(()) } else { self.skip_rest(marker) }
     }
 
     fn finish(&mut self) -> Result<(), LoadError> {
-        if self.at == self.bytes.len() { Ok(()) } else { Err(self.error("something follows the model")) }
+        if self.rest.is_empty() { Ok(()) } else { Err(self.error("something follows the model")) }
     }
 }
