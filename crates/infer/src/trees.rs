@@ -39,7 +39,7 @@ use std::sync::OnceLock;
 use blend::Blend;
 use column::Column;
 use leaves::Leaves;
-use walk::{Nodes, Tree};
+use walk::{Nodes, Tree, Turn};
 
 /// Up to here, rows are walked rather than blended with idle lanes.
 const FEW_ROWS: usize = 16;
@@ -72,6 +72,8 @@ pub struct Forest<X: Scalar = f32, V = f32> {
     base: Vec<V>,
     columns: Vec<Column>,
     trees: Vec<Tree>,
+    /// See [`walk::turns`].
+    turns: Vec<Turn>,
     nodes: Nodes<X::Key>,
     leaves: Leaves<V>,
     layout: Layout,
@@ -124,6 +126,7 @@ impl<X: Scalar, V: Scalar> Forest<X, V> {
             + self.base.capacity() * size_of::<V>()
             + columns
             + self.trees.capacity() * size_of::<Tree>()
+            + self.turns.capacity() * size_of::<Turn>()
             + self.nodes.memory_bytes()
             + self.leaves.memory_bytes()
             + blend

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use super::column::Column;
 use super::layout::Layout;
 use super::leaves::{All, Leaves};
-use super::walk::{LANES, Nodes, Packed, Tree};
+use super::walk::{LANES, Nodes, Packed, Tree, Turn, turns};
 use super::{Forest, Lazy, Scalar};
 
 /// What a split asks of a feature's value; a "yes" goes left.
@@ -102,7 +102,7 @@ pub struct Builder<X: Scalar = f32, V = f32> {
     /// By feature, its columns, by missing-goes-left; 0 for none, for that is [`Column::Lowest`].
     column_of: Vec<[u32; 2]>,
     trees: Vec<Tree>,
-    nodes: Nodes<X::Key>,
+    nodes: Vec<Packed<X::Key, u32>>,
     /// By node, a leaf's value, if leaves have one.
     values: Vec<V>,
     /// By node, which list is a leaf's, if leaves have one for each output.
@@ -126,7 +126,7 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
             columns: vec![Column::Lowest],
             column_of: Vec::new(),
             trees: Vec::new(),
-            nodes: Nodes::Narrow(Vec::new()),
+            nodes: Vec::new(),
             values: Vec::new(),
             lists: Vec::new(),
             listed: Vec::new(),
@@ -258,7 +258,7 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
             self.lists.truncate(nodes);
             self.trees.truncate(trees);
             // They are in the order of their first use.
-            let columns = (0..nodes).map(|node| self.nodes.get(node).column as usize + 1).max();
+            let columns = self.nodes.iter().map(|node| node.column as usize + 1).max();
             self.columns.truncate(columns.unwrap_or(1));
         }
         self.features = features;
@@ -286,14 +286,14 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
         // In a batch, each column has a key for each lane.
         let column = size_of::<Column>() + LANES * size_of::<X::Key>();
         let bytes = [
-            // When nodes become wide, there are both.
+            // While nodes are made narrow, there are both.
             all.saturating_mul(size_of::<Packed<X::Key, u16>>() + size_of::<Packed<X::Key, u32>>() + leaf),
             // While a tree is added.
             nodes.saturating_mul(size_of::<bool>() + 2 * size_of::<u32>()),
             self.columns.len().saturating_mul(2 * column),
             self.column_of.len().saturating_mul(2 * size_of::<[u32; 2]>()),
             self.set_items.saturating_mul(size_of::<u32>()),
-            self.trees.len().saturating_mul(2 * size_of::<Tree>()),
+            self.trees.len().saturating_mul(2 * size_of::<Tree>() + size_of::<Turn>()),
             self.listed.len().saturating_mul(2 * size_of::<V>()),
         ];
         let bytes = bytes.into_iter().fold(0_usize, usize::saturating_add);
@@ -336,9 +336,9 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
     /// The forest.
     #[must_use]
     pub fn build(self) -> Forest<X, V> {
-        let Self { features, max_bytes, base, columns, trees, mut nodes, mut values, mut lists, listed, .. } = self;
+        let Self { features, max_bytes, base, columns, trees, nodes, mut values, mut lists, listed, .. } = self;
         let len = nodes.len().next_power_of_two();
-        nodes.fill_up(len);
+        let nodes = Nodes::of(nodes);
         let leaves = if listed.is_empty() {
             values.resize(len, V::ZERO);
             Leaves::One(values)
@@ -346,8 +346,9 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
             lists.resize(len, 0);
             Leaves::All(All { lists, values: listed })
         };
+        let turns = turns(&trees);
         let (layout, blend) = (Layout::Walk, Lazy(OnceLock::new()));
-        let forest = Forest { features, base, columns, trees, nodes, leaves, layout, blend_bytes: 0, blend };
+        let forest = Forest { features, base, columns, trees, turns, nodes, leaves, layout, blend_bytes: 0, blend };
         forest.laid_out_within(Layout::best(), max_bytes)
     }
 }

@@ -1,7 +1,7 @@
 //! What leaves add, and how it gets into the sums.
 
 use super::Scalar;
-use super::walk::LANES;
+use super::walk::{LANES, Tree};
 
 /// What the leaves add.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,8 +32,8 @@ impl<V> Leaves<V> {
 
 /// How leaves get into the sums of a walk, chosen once a prediction, not once a leaf.
 pub(super) trait Add<V> {
-    /// Adds a leaf to a row's sums.
-    fn add(&self, leaf: usize, output: usize, sums: &mut [V]);
+    /// Adds the leaf of each of these trees to a row's sums.
+    fn add_trees(&self, leaves: &[usize], trees: &[Tree], sums: &mut [V]);
 
     /// Adds each lane's leaf to the lane's sums.
     fn add_lanes(&self, leaves: [usize; LANES], output: usize, sums: &mut [[V; LANES]]);
@@ -41,9 +41,20 @@ pub(super) trait Add<V> {
 
 /// One value a node.
 impl<V: Scalar> Add<V> for [V] {
-    #[inline(always)]
-    fn add(&self, leaf: usize, output: usize, sums: &mut [V]) {
-        sums[output] += self[leaf];
+    // As a part of the walk, the sum would have no register left, and by way of memory each would wait some time for the one before.
+    #[inline(never)]
+    fn add_trees(&self, leaves: &[usize], trees: &[Tree], sums: &mut [V]) {
+        if let [sum] = sums {
+            let mut all = *sum;
+            for (leaf, _) in leaves.iter().zip(trees) {
+                all += self[*leaf];
+            }
+            *sum = all;
+        } else {
+            for (leaf, tree) in leaves.iter().zip(trees) {
+                sums[tree.output as usize] += self[*leaf];
+            }
+        }
     }
 
     #[inline(always)]
@@ -67,11 +78,12 @@ impl<V: Scalar> All<V> {
 }
 
 impl<V: Scalar> Add<V> for All<V> {
-    #[inline(always)]
-    fn add(&self, leaf: usize, _: usize, sums: &mut [V]) {
-        let list = self.list(leaf, sums.len());
-        for (sum, value) in sums.iter_mut().zip(list) {
-            *sum += *value;
+    fn add_trees(&self, leaves: &[usize], trees: &[Tree], sums: &mut [V]) {
+        for (leaf, _) in leaves.iter().zip(trees) {
+            let list = self.list(*leaf, sums.len());
+            for (sum, value) in sums.iter_mut().zip(list) {
+                *sum += *value;
+            }
         }
     }
 

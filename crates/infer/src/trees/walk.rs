@@ -4,6 +4,8 @@
 //! place, and a leaf is its own left child, so that every row of a tree takes the same number of steps and nothing branches. 8 rows, or
 //! for a single row 8 trees, are walked at once, which hides the latency of the loads.
 
+use std::cmp::Reverse;
+
 use super::leaves::{Add, Leaves};
 use super::{Forest, PredictError, Scalar};
 
@@ -12,6 +14,9 @@ use super::{Forest, PredictError, Scalar};
 pub(super) const LANES: usize = 8;
 /// Trees in flight for a single row.
 const TREES: usize = 8;
+/// Of so many trees, a single row's leaves are found in any order before they are added in theirs: those in flight together take as many
+/// steps as the deepest of them, so they should be of the same depth.
+const WINDOW: usize = 64;
 /// Keys for a block of rows should stay within a core's second-level cache beside the trees.
 const BLOCK_KEYS: usize = 32 * 1024;
 /// Up to here, rows are faster one by one than as a batch with idle lanes.
@@ -56,6 +61,27 @@ pub(super) struct Tree {
     pub(super) output: u32,
 }
 
+/// A tree as a single row comes to it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Turn {
+    start: u32,
+    depth: u32,
+    /// Which of its [`WINDOW`]'s trees it is.
+    place: u32,
+}
+
+/// The trees in the order in which a single row goes through them: in each [`WINDOW`] the deepest first.
+pub(super) fn turns(trees: &[Tree]) -> Vec<Turn> {
+    let turn = |(place, tree): (u32, &Tree)| Turn { start: tree.start, depth: tree.depth, place };
+    let mut turns = Vec::with_capacity(trees.len());
+    for window in trees.chunks(WINDOW) {
+        let start = turns.len();
+        turns.extend((0..).zip(window).map(turn));
+        turns[start..].sort_by_key(|turn| Reverse(turn.depth));
+    }
+    turns
+}
+
 /// All trees' nodes. A power of two many, which lets a mask stand for the bounds check.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Nodes<K> {
@@ -64,48 +90,20 @@ pub(super) enum Nodes<K> {
 }
 
 impl<K: Copy + Default> Nodes<K> {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Narrow(nodes) => nodes.len(),
-            Self::Wide(nodes) => nodes.len(),
-        }
-    }
-
-    #[inline]
-    pub(super) fn push(&mut self, node: Packed<K, u32>) {
-        let Packed { key, column, left } = node;
-        match self {
-            Self::Narrow(nodes) => match (column.try_into(), left.try_into()) {
-                (Ok(column), Ok(left)) => nodes.push(Packed { key, column, left }),
-                _ => {
-                    let wide = |node: &Packed<K, u16>| Packed {
-                        key: node.key,
-                        column: node.column.into(),
-                        left: node.left.into(),
-                    };
-                    let mut all = Vec::with_capacity(nodes.len() + 1);
-                    all.extend(nodes.iter().map(wide));
-                    all.push(node);
-                    *self = Self::Wide(all);
-                }
-            },
-            Self::Wide(nodes) => nodes.push(node),
-        }
-    }
-
-    /// Leaves the first ones.
-    pub(super) fn truncate(&mut self, len: usize) {
-        match self {
-            Self::Narrow(nodes) => nodes.truncate(len),
-            Self::Wide(nodes) => nodes.truncate(len),
-        }
-    }
-
-    /// Adds nodes that nobody reaches.
-    pub(super) fn fill_up(&mut self, len: usize) {
-        match self {
-            Self::Narrow(nodes) => nodes.resize(len, Packed::default()),
-            Self::Wide(nodes) => nodes.resize(len, Packed::default()),
+    /// Stored as small as they can be, with nodes that nobody reaches up to a power of two.
+    pub(super) fn of(mut nodes: Vec<Packed<K, u32>>) -> Self {
+        let len = nodes.len().next_power_of_two();
+        let bits = nodes.iter().fold(0, |bits, node| bits | node.column | node.left);
+        if bits <= u16::MAX.into() {
+            let mut narrow = Vec::with_capacity(len);
+            let small =
+                |node: &Packed<K, u32>| Packed { key: node.key, column: node.column as u16, left: node.left as u16 };
+            narrow.extend(nodes.iter().map(small));
+            narrow.resize(len, Packed::default());
+            Self::Narrow(narrow)
+        } else {
+            nodes.resize(len, Packed::default());
+            Self::Wide(nodes)
         }
     }
 
@@ -187,36 +185,16 @@ impl<X: Scalar, V: Scalar> Forest<X, V> {
         for (slot, column) in keys.iter_mut().zip(&self.columns) {
             *slot = column.key(row);
         }
-        if let [out] = out {
-            // In a register: by way of memory, each sum would wait some time for the one before.
-            let mut sum = [*out];
-            self.add_trees(nodes, leaves, keys, &mut sum);
-            [*out] = sum;
-        } else {
-            self.add_trees(nodes, leaves, keys, out);
-        }
-    }
-
-    #[inline(always)]
-    fn add_trees<I: Index>(
-        &self,
-        nodes: &[Packed<X::Key, I>],
-        leaves: &(impl Add<V> + ?Sized),
-        keys: &[X::Key],
-        out: &mut [V],
-    ) {
-        // No other output passed the builder. Where there is one, the compiler sees which.
-        let last = out.len() - 1;
-        let (groups, rest) = self.trees.as_chunks::<TREES>();
-        for group in groups {
-            let reached = walk_trees(nodes, keys, group);
-            for (tree, leaf) in group.iter().zip(reached) {
-                leaves.add(leaf, last.min(tree.output as usize), out);
+        let mut reached = [0; WINDOW];
+        for (trees, turns) in self.trees.chunks(WINDOW).zip(self.turns.chunks(WINDOW)) {
+            let (groups, rest) = turns.as_chunks::<TREES>();
+            for group in groups {
+                walk_trees(nodes, keys, group, &mut reached);
             }
-        }
-        for tree in rest {
-            let [leaf] = walk_trees(nodes, keys, &[*tree]);
-            leaves.add(leaf, last.min(tree.output as usize), out);
+            for turn in rest {
+                walk_trees(nodes, keys, &[*turn], &mut reached);
+            }
+            leaves.add_trees(&reached, trees, out);
         }
     }
 
@@ -278,23 +256,29 @@ fn walk_rows<K: Copy + Ord, I: Index>(nodes: &[Packed<K, I>], keys: &[[K; LANES]
     at
 }
 
-/// The leaf, as a place among all nodes, that one row reaches in each of a group of trees.
+/// Notes the leaf, as a place among all nodes, that one row reaches in each of a group of trees.
 #[inline(always)]
 fn walk_trees<K: Copy + Ord, I: Index, const N: usize>(
     nodes: &[Packed<K, I>],
     keys: &[K],
-    trees: &[Tree; N],
-) -> [usize; N] {
+    turns: &[Turn; N],
+    reached: &mut [usize; WINDOW],
+) {
     let node_mask = nodes.len() - 1;
     let key_mask = keys.len() - 1;
-    let depth = trees.iter().map(|tree| tree.depth).max().unwrap_or(0);
-    let mut at = trees.map(|tree| tree.start as usize);
-    for _ in 0..depth {
+    let mut at = [0; N];
+    for (at, turn) in at.iter_mut().zip(turns) {
+        *at = turn.start as usize;
+    }
+    // None is deeper than the first.
+    for _ in 0..turns[0].depth {
         for at in &mut at {
             let node = nodes[*at & node_mask];
             let right = keys[node.column.get() & key_mask] >= node.key;
             *at += node.left.get() + usize::from(right);
         }
     }
-    at
+    for (at, turn) in at.iter().zip(turns) {
+        reached[turn.place as usize % WINDOW] = *at;
+    }
 }
