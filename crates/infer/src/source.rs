@@ -32,28 +32,24 @@ pub(crate) trait Source: Sized {
         self.fields_after(|source, key| key.map_or(Ok(()), |key| each(source, key)))
     }
 
-    /// An object: first calls `each` without a key, which may then read fields by [`next_numbers`](Self::next_numbers) and
-    /// [`skip_next`](Self::skip_next), but isn't called so where these do nothing; then with every key that is left, as
-    /// [`fields`](Self::fields) does.
+    /// An object: first, if it isn't empty, calls `each` without a key, which may then read fields by
+    /// [`next_numbers`](Self::next_numbers) and [`skip_next`](Self::skip_next); then with every key that is left, as
+    /// [`fields`](Self::fields) does. An object of an unusual form may be read by its keys alone.
     fn fields_after(
         &mut self,
         each: impl FnMut(&mut Self, Option<&[u8]>) -> Result<(), LoadError>,
     ) -> Result<(), LoadError>;
 
-    /// Reads an object's next field into an empty list, if it has this key and holds numbers as XGBoost writes them; whether it did.
+    /// Reads an object's next field into an empty list, if it has this key and the form in which XGBoost writes it; whether it did. An
+    /// object's last field may be left.
     fn next_numbers<T: Number, const N: usize>(
         &mut self,
-        _key: &[u8; N],
-        _numbers: &mut Vec<T>,
-    ) -> Result<bool, LoadError> {
-        Ok(false)
-    }
+        key: &[u8; N],
+        numbers: &mut Vec<T>,
+    ) -> Result<bool, LoadError>;
 
-    /// Skips an object's next field, if it has this key and holds a string, a number, or several, as XGBoost writes them; whether
-    /// it did.
-    fn skip_next<const N: usize>(&mut self, _key: &[u8; N]) -> bool {
-        false
-    }
+    /// Skips an object's next field under the same conditions, if it is a string, a number, or a list of these; whether it did.
+    fn skip_next<const N: usize>(&mut self, key: &[u8; N]) -> Result<bool, LoadError>;
 
     /// An object: calls `each` with every key, which must consume the value.
     fn object(&mut self, mut each: impl FnMut(&mut Self, &str) -> Result<(), LoadError>) -> Result<(), LoadError> {

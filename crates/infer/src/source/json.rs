@@ -166,6 +166,46 @@ impl<'a> Json<'a> {
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
         })
     }
+
+    /// Reads an object's next field, if it has this key and another field follows, all without white space; whether it did.
+    #[inline(always)]
+    fn next_value<const N: usize>(
+        &mut self,
+        key: &[u8; N],
+        mut read: impl FnMut(&mut Self) -> Result<(), LoadError>,
+    ) -> Result<bool, LoadError> {
+        let start = self.at;
+        let name = self.bytes[start..].strip_prefix(b"\"").and_then(|rest| rest.strip_prefix(key));
+        if name.is_none_or(|rest| !rest.starts_with(b"\":")) {
+            return Ok(false);
+        }
+        self.at += N + 3;
+        read(self)?;
+        let more = self.bytes[self.at..].starts_with(b",\"");
+        self.at = if more { self.at + 1 } else { start };
+        Ok(more)
+    }
+
+    /// Reads an array of numbers that are quickly told, without white space; whether it was one. If not, nothing but the list has changed.
+    #[inline(always)]
+    fn flat_numbers<T: Number>(&mut self, numbers: &mut Vec<T>) -> Result<bool, LoadError> {
+        let Some(mut rest) = self.bytes[self.at..].strip_prefix(b"[") else { return Ok(false) };
+        if let [b']', after @ ..] = rest {
+            self.at = self.bytes.len() - after.len();
+            return Ok(true);
+        }
+        while let Some((number, len)) = T::scan(rest) {
+            self.budget.push(numbers, number)?;
+            // Behind what is told, there is a comma or the end.
+            let (ended, after) = (rest[len] == b']', &rest[len + 1..]);
+            if ended {
+                self.at = self.bytes.len() - after.len();
+                return Ok(true);
+            }
+            rest = after;
+        }
+        Ok(false)
+    }
 }
 
 /// The length of an array of numbers without white space, if the bytes start with one: skipped many bytes at once.
@@ -209,11 +249,30 @@ impl Source for Json<'_> {
         &mut self,
         mut each: impl FnMut(&mut Self, Option<&[u8]>) -> Result<(), LoadError>,
     ) -> Result<(), LoadError> {
+        let mut begun = false;
         self.elements(b'{', b'}', |json| {
+            if !begun {
+                begun = true;
+                each(json, None)?;
+            }
             let key = json.raw_text()?;
             json.expect(b':', "a colon was expected")?;
             each(json, Some(&key))
         })
+    }
+
+    #[inline(always)]
+    fn next_numbers<T: Number, const N: usize>(
+        &mut self,
+        key: &[u8; N],
+        numbers: &mut Vec<T>,
+    ) -> Result<bool, LoadError> {
+        self.next_value(key, |json| json.numbers_into(numbers))
+    }
+
+    #[inline(always)]
+    fn skip_next<const N: usize>(&mut self, key: &[u8; N]) -> Result<bool, LoadError> {
+        self.next_value(key, Self::skip)
     }
 
     fn array(&mut self, each: impl FnMut(&mut Self) -> Result<(), LoadError>) -> Result<(), LoadError> {
@@ -237,14 +296,12 @@ impl Source for Json<'_> {
 
     fn numbers_into<T: Number>(&mut self, numbers: &mut Vec<T>) -> Result<(), LoadError> {
         numbers.clear();
+        if self.flat_numbers(numbers)? {
+            return Ok(());
+        }
+        numbers.clear();
         self.array(|json| {
-            let number = match T::scan(&json.bytes[json.at..]) {
-                Some((number, len)) => {
-                    json.at += len;
-                    number
-                }
-                None => json.number()?,
-            };
+            let number = json.number()?;
             json.budget.push(numbers, number)?;
             Ok(())
         })

@@ -375,8 +375,8 @@ impl Source for Ubj<'_> {
     }
 
     #[inline(always)]
-    fn skip_next<const N: usize>(&mut self, key: &[u8; N]) -> bool {
-        let Some((marker, rest)) = after_key(self.rest, key).and_then(<[u8]>::split_first) else { return false };
+    fn skip_next<const N: usize>(&mut self, key: &[u8; N]) -> Result<bool, LoadError> {
+        let Some((marker, rest)) = after_key(self.rest, key).and_then(<[u8]>::split_first) else { return Ok(false) };
         let rest = match marker {
             b'[' => typed(rest).map(|(_, _, rest)| rest),
             b'S' => counted(rest).and_then(|(length, rest)| rest.get(length..)),
@@ -385,7 +385,7 @@ impl Source for Ubj<'_> {
         if let Some(rest) = rest {
             self.rest = rest;
         }
-        rest.is_some()
+        Ok(rest.is_some())
     }
 
     fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, LoadError>) -> Result<Option<T>, LoadError> {

@@ -263,9 +263,9 @@ impl RawTree {
             Some(b"leaf_weights") => source.numbers_into(&mut self.leaf_weights),
             Some(b"tree_param") => source.fields_after(|source, key| match key {
                 None => {
-                    let _ = source.skip_next(b"num_deleted")
-                        && source.skip_next(b"num_feature")
-                        && source.skip_next(b"num_nodes");
+                    let _ = source.skip_next(b"num_deleted")?
+                        && source.skip_next(b"num_feature")?
+                        && source.skip_next(b"num_nodes")?;
                     Ok(())
                 }
                 Some(b"size_leaf_vector") => {
@@ -282,21 +282,21 @@ impl RawTree {
     /// Reads the fields that come in the order in which XGBoost writes them, up to the first that doesn't: telling keys apart would take
     /// half of the time.
     fn read_usual<S: Source>(&mut self, source: &mut S) -> Result<(), LoadError> {
-        let _ = source.skip_next(b"base_weights")
+        let _ = source.skip_next(b"base_weights")?
             && source.next_numbers(b"categories", &mut self.categories)?
             && source.next_numbers(b"categories_nodes", &mut self.category_nodes)?
             && source.next_numbers(b"categories_segments", &mut self.category_starts)?
             && source.next_numbers(b"categories_sizes", &mut self.category_counts)?
             && source.next_numbers(b"default_left", &mut self.default_left)?
-            && source.skip_next(b"id")
+            && source.skip_next(b"id")?
             && source.next_numbers(b"left_children", &mut self.left)?
-            && source.skip_next(b"loss_changes")
-            && source.skip_next(b"parents")
+            && source.skip_next(b"loss_changes")?
+            && source.skip_next(b"parents")?
             && source.next_numbers(b"right_children", &mut self.right)?
             && source.next_numbers(b"split_conditions", &mut self.condition)?
             && source.next_numbers(b"split_indices", &mut self.feature)?
             && source.next_numbers(b"split_type", &mut self.split_type)?
-            && source.skip_next(b"sum_hessian");
+            && source.skip_next(b"sum_hessian")?;
         Ok(())
     }
 

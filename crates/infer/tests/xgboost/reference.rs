@@ -145,3 +145,46 @@ fn the_order_of_a_models_parts_is_of_no_account() {
     }
     assert!(moved >= 20, "{moved}");
 }
+
+/// XGBoost writes a tree's fields in one order and form, in which they need not be told apart one by one; others are read all the same.
+#[test]
+fn the_form_of_a_trees_fields_is_of_no_account() {
+    let load = |file: &[u8]| infer::xgboost::load(file).unwrap();
+    let (mut texts, mut binaries) = (0, 0);
+    for (folder, record) in records() {
+        for name in &record.files {
+            let file = std::fs::read(folder.join(name)).unwrap();
+            if name.ends_with(".json") {
+                let text = String::from_utf8(file.clone()).unwrap();
+                let spaced = text.replace(",\"", ", \"");
+                let begun_otherwise = text.replace(r#"{"base_weights":"#, r#"{"x":{"y":[]},"base_weights":"#);
+                let left_midway = text.replace(r#""id":"#, r#""x":null,"id":"#);
+                for other in [spaced, begun_otherwise, left_midway].iter().filter(|other| **other != text) {
+                    assert!(load(other.as_bytes()) == load(&file), "{name}");
+                    texts += 1;
+                }
+                let cut = text.replacen(r#","tree_param":"#, r#",}"tree_param":"#, 1);
+                assert!(cut == text || infer::xgboost::load(cut.as_bytes()).is_err(), "{name}");
+            } else {
+                // A key of its own before the first, and one in the middle.
+                for at in [&b"{L\0\0\0\0\0\0\0\x0cbase_weights"[..], b"L\0\0\0\0\0\0\0\x02id"] {
+                    let brace = usize::from(at[0] == b'{');
+                    let mut other = Vec::new();
+                    let mut rest = &file[..];
+                    while let Some(found) = rest.windows(at.len()).position(|bytes| bytes == at) {
+                        other.extend_from_slice(&rest[..found + brace]);
+                        other.extend_from_slice(b"U\x01xZ");
+                        other.extend_from_slice(&at[brace..]);
+                        rest = &rest[found + at.len()..];
+                    }
+                    if !other.is_empty() {
+                        other.extend_from_slice(rest);
+                        assert!(load(&other) == load(&file), "{name}");
+                        binaries += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(texts >= 20 && binaries >= 5, "{texts} and {binaries}");
+}
