@@ -26,7 +26,7 @@ pub struct Args {
     /// AWS's Runtime Interface Emulator, to start it under as well; the Python package aws-sam-cli has it, as samcli/local/rapid/aws-lambda-rie-x86_64
     #[arg(long, value_name = "FILE")]
     emulator: Option<PathBuf>,
-    /// A Python with pandas, xgboost-cpu, scikit-learn, onnxruntime, tokenizers and Pillow, or some of them, to measure beside
+    /// A Python with pandas, xgboost-cpu, scikit-learn, torch, safetensors, onnxruntime, tokenizers and Pillow, or some of them, to measure beside
     #[arg(long, value_name = "FILE")]
     python: Option<PathBuf>,
     /// How often each starts, in turn, after once that isn't counted

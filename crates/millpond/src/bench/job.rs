@@ -28,7 +28,7 @@ pub struct Args {
     /// The functions' binary: target/release/bootstrap, or what `make -C infra build` leaves
     #[arg(long, value_name = "FILE")]
     bootstrap: PathBuf,
-    /// A Python with pandas, xgboost-cpu, scikit-learn, onnxruntime, tokenizers and Pillow, or some of them: how long its handlers take, too, to read the input from a file and answer
+    /// A Python with pandas, xgboost-cpu, scikit-learn, torch, safetensors, onnxruntime, tokenizers and Pillow, or some of them: how long its handlers take, too, to read the input from a file and answer
     #[arg(long, value_name = "FILE")]
     python: Option<PathBuf>,
     /// How long each request to S3 and SQS takes besides, in milliseconds, since here it takes next to nothing

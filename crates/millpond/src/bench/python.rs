@@ -17,8 +17,7 @@ struct Handler {
 }
 
 const RUNTIME: &str = include_str!("python/runtime.py");
-/// There is none for `names`: it would be PyTorch's, whose package has several GB with CUDA.
-const HANDLERS: [Handler; 4] = [
+const HANDLERS: [Handler; 5] = [
     Handler {
         model: "wine-quality",
         file: "wine_quality.py",
@@ -26,6 +25,12 @@ const HANDLERS: [Handler; 4] = [
         modules: "pandas, xgboost",
     },
     Handler { model: "moons", file: "moons.py", source: include_str!("python/moons.py"), modules: "pandas, sklearn" },
+    Handler {
+        model: "names",
+        file: "names.py",
+        source: include_str!("python/names.py"),
+        modules: "safetensors, torch",
+    },
     Handler {
         model: "reviews",
         file: "reviews.py",
@@ -54,7 +59,6 @@ impl Python {
         std::fs::write(folder.join("runtime.py"), RUNTIME)?;
         let mut python =
             Self { program: program.to_owned(), folder: folder.to_owned(), found: Vec::new(), missing: Vec::new() };
-        python.missing.push(("names", "torch"));
         for handler in &HANDLERS {
             std::fs::write(folder.join(handler.file), handler.source)?;
             let mut import = Command::new(program);
