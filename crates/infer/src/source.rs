@@ -62,8 +62,8 @@ pub(crate) trait Source: Sized {
     /// An array of anything: calls `each` before every element, which must consume it.
     fn array(&mut self, each: impl FnMut(&mut Self) -> Result<(), LoadError>) -> Result<(), LoadError>;
 
-    /// A string that isn't kept.
-    fn with_text<T>(&mut self, read: impl FnOnce(&str) -> T) -> Result<T, LoadError>;
+    /// A string that isn't kept, as it may be no UTF-8.
+    fn with_text<T>(&mut self, read: impl FnOnce(&[u8]) -> T) -> Result<T, LoadError>;
 
     /// A string.
     fn string(&mut self) -> Result<String, LoadError>;

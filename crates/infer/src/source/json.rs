@@ -279,8 +279,8 @@ impl Source for Json<'_> {
         self.elements(b'[', b']', each)
     }
 
-    fn with_text<T>(&mut self, read: impl FnOnce(&str) -> T) -> Result<T, LoadError> {
-        self.text().map(|text| read(&text))
+    fn with_text<T>(&mut self, read: impl FnOnce(&[u8]) -> T) -> Result<T, LoadError> {
+        self.raw_text().map(|text| read(&text))
     }
 
     fn string(&mut self) -> Result<String, LoadError> {

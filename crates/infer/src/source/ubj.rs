@@ -36,6 +36,7 @@ impl<'a> Ubj<'a> {
         Ok(taken)
     }
 
+    #[inline(always)]
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], LoadError> {
         let (bytes, rest) = self.rest.split_first_chunk().ok_or_else(|| self.error("the file ends too early"))?;
         self.rest = rest;
@@ -78,23 +79,29 @@ impl<'a> Ubj<'a> {
     }
 
     fn integer_of(&mut self, marker: u8) -> Result<i64, LoadError> {
-        Ok(match marker {
-            b'i' => i64::from(i8::from_be_bytes(self.fixed()?)),
-            b'U' => i64::from(u8::from_be_bytes(self.fixed()?)),
-            b'I' => i64::from(i16::from_be_bytes(self.fixed()?)),
-            b'l' => i64::from(i32::from_be_bytes(self.fixed()?)),
-            b'L' => i64::from_be_bytes(self.fixed()?),
+        self.integer(marker).ok_or_else(|| self.error("an integer was expected"))
+    }
+
+    #[inline(always)]
+    fn integer(&mut self, marker: u8) -> Option<i64> {
+        let value = match marker {
             b'T' => 1,
             b'F' => 0,
-            _ => return Err(self.error("an integer was expected")),
-        })
+            b'i' => i8::from_be_bytes(self.fixed().ok()?).into(),
+            b'U' => u8::from_be_bytes(self.fixed().ok()?).into(),
+            b'I' => i16::from_be_bytes(self.fixed().ok()?).into(),
+            b'l' => i32::from_be_bytes(self.fixed().ok()?).into(),
+            b'L' => i64::from_be_bytes(self.fixed().ok()?),
+            _ => return None,
+        };
+        Some(value)
     }
 
     fn number_of<T: Number>(&mut self, marker: u8) -> Result<T, LoadError> {
         let number = match marker {
             b'd' => T::from_single(f32::from_be_bytes(self.fixed()?)),
             b'D' => T::from_double(f64::from_be_bytes(self.fixed()?)),
-            _ => self.integer_of(marker).ok().and_then(T::from_integer),
+            _ => self.integer(marker).and_then(T::from_integer),
         };
         number.ok_or_else(|| self.error(T::EXPECTED))
     }
@@ -330,8 +337,9 @@ impl Source for Ubj<'_> {
         })
     }
 
-    fn with_text<T>(&mut self, read: impl FnOnce(&str) -> T) -> Result<T, LoadError> {
-        self.text().map(read)
+    fn with_text<T>(&mut self, read: impl FnOnce(&[u8]) -> T) -> Result<T, LoadError> {
+        self.open(b'S', "a string was expected")?;
+        self.raw_text().map(read)
     }
 
     fn string(&mut self) -> Result<String, LoadError> {

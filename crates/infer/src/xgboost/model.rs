@@ -269,8 +269,12 @@ impl RawTree {
                     Ok(())
                 }
                 Some(b"size_leaf_vector") => {
-                    // What is no number is no size that fits.
-                    self.leaf_width = source.with_text(|text| text.parse().unwrap_or(usize::MAX))?;
+                    self.leaf_width = source.with_text(|text| match text {
+                        b"0" => 0,
+                        b"1" => 1,
+                        // What is no number is no size that fits.
+                        _ => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).unwrap_or(usize::MAX),
+                    })?;
                     Ok(())
                 }
                 Some(_) => source.skip(),
