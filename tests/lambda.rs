@@ -48,6 +48,7 @@ async fn functions_do_what_they_may_and_may_what_they_do() {
     let setting = Setting { tools, samples, record: Record::default() };
     let mut cases = JoinSet::new();
     cases.spawn(worker::timeout(setting.clone()));
+    cases.spawn(worker::killed_at_the_timeout(setting.clone()));
     cases.spawn(mapping::case(setting.clone()));
     cases.spawn(api::http_api_with_keys(setting.clone()));
     cases.spawn(api::signers(setting.clone()));

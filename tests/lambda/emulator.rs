@@ -100,8 +100,8 @@ impl Emulator {
         self.http.try_lock().is_err()
     }
 
-    /// Kills the function's process, as Lambda does with one that takes too much memory.
-    pub fn kill_function(&self) {
+    /// Sends the function's process a signal: `KILL` as Lambda does with one that takes too much memory, `STOP` for one that hangs.
+    pub fn signal_function(&self, signal: &str) {
         let id = self.child.id();
         // Any thread of the emulator may be the parent.
         let threads = std::fs::read_dir(format!("/proc/{id}/task")).expect("threads").flatten();
@@ -109,7 +109,9 @@ impl Emulator {
         let all: Vec<String> =
             lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect();
         assert!(!all.is_empty(), "no function runs");
-        assert!(std::process::Command::new("kill").arg("-KILL").args(&all).status().expect("kill runs").success());
+        assert!(
+            std::process::Command::new("kill").arg("-s").arg(signal).args(&all).status().expect("kill runs").success()
+        );
     }
 
     /// What the emulator and the function logged so far.

@@ -148,7 +148,7 @@ pub async fn case(setting: Setting) {
     };
     let watch = async {
         world.until("a worker is busy", async || ended().await >= 4 && workers[0].is_busy()).await;
-        workers[0].kill_function();
+        workers[0].signal_function("KILL");
         world.until("all jobs have ended", async || ended().await == good.len() + bad.len()).await;
         let dead_letters = async || !world.outbox.list("dead/", None, 10).await.expect("a list").objects.is_empty();
         world.until("the message that names no job is given up", dead_letters).await;

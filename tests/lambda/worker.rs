@@ -152,6 +152,29 @@ pub async fn timeout(setting: Setting) {
     world.end();
 }
 
+/// A process that hangs as a whole, its own clock included: Lambda kills it at the function's timeout, and the message comes again, to a
+/// process of its own.
+pub async fn killed_at_the_timeout(setting: Setting) {
+    let world = World::start(&setting, &[]).await;
+    let worker = world.function_within("Worker", Duration::from_secs(16)).await;
+    let first = world.drop_file("wine-quality", "first.json", wine().to_string()).await;
+    assert_eq!(invoke(&world, &worker, &[first.event]).await, [0; 0]);
+    worker.signal_function("STOP");
+    let file = world.drop_file("wine-quality", "x.json", wine().to_string()).await;
+    let message = Message::new("0", file.event.to_string());
+    let answer = worker.invoke(&world.setting.samples.batch("JobQueue", &[message])).await;
+    assert_eq!(failures(&answer), None, "{answer}");
+    assert!(answer.to_string().contains("Task timed out after 16.00 seconds"), "{answer}");
+    assert_eq!(world.end_of(file.job).await, "open");
+    // On a busy machine, a new process may come to it too late in its invocation.
+    let begun = async || {
+        assert_eq!(invoke(&world, &worker, slice::from_ref(&file.event)).await, [0; 0]);
+        world.end_of(file.job).await == "succeeded"
+    };
+    world.until("the job is done", begun).await;
+    world.end();
+}
+
 /// A job for which the invocation has no time left gets a message of its own.
 pub async fn no_time_left(setting: Setting) {
     let world = World::start(&setting, &[]).await;
