@@ -30,6 +30,7 @@ mod scalar;
 mod simd;
 mod walk;
 
+pub(crate) use build::Spot;
 pub use build::{Builder, Node, Test, TreeError};
 pub use layout::Layout;
 pub use scalar::{Scalar, key};

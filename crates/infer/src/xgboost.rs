@@ -201,9 +201,7 @@ impl XgbModel {
                     }
                     let weight = dart.then(|| booster.weight_drop[place]);
                     let output = booster.tree_info[place] as usize;
-                    builder
-                        .add_with(output, tree.nodes(), |node| tree.node(node, weight))
-                        .map_err(|error| error.of(place))
+                    tree.add_to(&mut builder, output, weight).map_err(|error| error.of(place))
                 })?;
                 // A file may have one list of trees only: the last of several was counted.
                 if builder.trees() != used {

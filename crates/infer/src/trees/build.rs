@@ -92,6 +92,17 @@ pub enum TreeError {
     TooLarge,
 }
 
+/// Which node of a tree is asked for, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spot {
+    /// Its place in the tree's own list.
+    pub(crate) node: usize,
+    /// Its place among the tree's nodes that were reached.
+    own: usize,
+    /// Where the tree begins.
+    start: usize,
+}
+
 /// Collects trees, checks them, and lays them out as a [`Forest`].
 #[derive(Debug)]
 pub struct Builder<X: Scalar = f32, V = f32> {
@@ -173,6 +184,31 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
         count: usize,
         mut node: impl FnMut(usize) -> Result<Node<X, V>, E>,
     ) -> Result<(), E> {
+        self.add_by(output, count, |builder, spot| {
+            match node(spot.node)? {
+                Node::Leaf(value) => builder.add_leaf(spot, value),
+                Node::Leaves(values) => builder.add_leaves(spot, &values),
+                Node::Split { feature, test, missing_left, left, right } => {
+                    builder.add_split(spot, feature, test, missing_left, [left, right])
+                }
+            }
+            .map_err(E::from)
+        })
+    }
+
+    /// Adds a tree as [`add_with`](Self::add_with) does, where `put` adds the node that it is asked for itself, by
+    /// [`add_leaf`](Self::add_leaf), [`add_leaves`](Self::add_leaves) or [`add_split`](Self::add_split): a [`Node`] in between takes as long as
+    /// the adding.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`add_with`](Self::add_with).
+    pub(crate) fn add_by<E: From<TreeError>>(
+        &mut self,
+        output: usize,
+        count: usize,
+        mut put: impl FnMut(&mut Self, Spot) -> Result<(), E>,
+    ) -> Result<(), E> {
         let outputs = self.base.len();
         if output >= outputs {
             return Err(TreeError::NoSuchOutput { output, outputs }.into());
@@ -192,55 +228,74 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
         self.order.clear();
         self.order.push(0);
         let (mut own, mut depth, mut level_end) = (0, 0, 1);
-        while let Some(place) = self.order.get(own).map(|place| *place as usize) {
+        while let Some(node) = self.order.get(own).map(|node| *node as usize) {
             if own == level_end {
                 depth += 1;
                 level_end = self.order.len();
             }
-            match node(place)? {
-                Node::Leaf(value) => {
-                    if !self.listed.is_empty() {
-                        return Err(TreeError::UnlikeLeaves { node: place }.into());
-                    }
-                    self.nodes.push(Packed { key: X::HIGHEST, column: 0, left: 0 });
-                    // Splits since the last leaf have none.
-                    self.values.resize(start + own, V::ZERO);
-                    self.values.push(value);
-                }
-                Node::Leaves(values) => {
-                    if values.len() != outputs || !self.values.is_empty() {
-                        return Err(TreeError::UnlikeLeaves { node: place }.into());
-                    }
-                    self.nodes.push(Packed { key: X::HIGHEST, column: 0, left: 0 });
-                    // Never more lists than nodes.
-                    self.lists.resize(start + own, 0);
-                    self.lists.push((self.listed.len() / outputs) as u32);
-                    self.listed.extend_from_slice(&values);
-                }
-                Node::Split { feature, test, missing_left, left, right } => {
-                    if feature >= self.features {
-                        let features = self.features;
-                        return Err(TreeError::NoSuchFeature { node: place, feature, features }.into());
-                    }
-                    let placed = self.order.len();
-                    for child in [left, right] {
-                        match self.reached.get_mut(child) {
-                            None => return Err(TreeError::NoSuchChild { node: place, child }.into()),
-                            Some(true) => return Err(TreeError::ReachedTwice { node: child }.into()),
-                            Some(reached) => *reached = true,
-                        }
-                        // As many as fit a u32, or less.
-                        self.order.push(child as u32);
-                    }
-                    let (column, key) = self.compile(feature, test, missing_left)?;
-                    self.nodes.push(Packed { key, column, left: (placed - own) as u32 });
-                }
-            }
+            put(self, Spot { node, own, start })?;
+            debug_assert_eq!(self.nodes.len(), start + own + 1, "one node for each that is asked for");
             own += 1;
         }
         let nodes = (self.nodes.len() - start) as u32;
         self.trees.push(Tree { start: start as u32, nodes, depth, output: output as u32 });
         self.check_size(0)?;
+        Ok(())
+    }
+
+    /// Adds a leaf with one value.
+    #[inline(always)]
+    pub(crate) fn add_leaf(&mut self, spot: Spot, value: V) -> Result<(), TreeError> {
+        if !self.listed.is_empty() {
+            return Err(TreeError::UnlikeLeaves { node: spot.node });
+        }
+        self.nodes.push(Packed { key: X::HIGHEST, column: 0, left: 0 });
+        // Splits since the last leaf have none.
+        self.values.resize(spot.start + spot.own, V::ZERO);
+        self.values.push(value);
+        Ok(())
+    }
+
+    /// Adds a leaf with a value for each output.
+    pub(crate) fn add_leaves(&mut self, spot: Spot, values: &[V]) -> Result<(), TreeError> {
+        let outputs = self.base.len();
+        if values.len() != outputs || !self.values.is_empty() {
+            return Err(TreeError::UnlikeLeaves { node: spot.node });
+        }
+        self.nodes.push(Packed { key: X::HIGHEST, column: 0, left: 0 });
+        // Never more lists than nodes.
+        self.lists.resize(spot.start + spot.own, 0);
+        self.lists.push((self.listed.len() / outputs) as u32);
+        self.listed.extend_from_slice(values);
+        Ok(())
+    }
+
+    /// Adds an inner node: see [`Node::Split`].
+    #[inline(always)]
+    pub(crate) fn add_split(
+        &mut self,
+        spot: Spot,
+        feature: usize,
+        test: Test<X>,
+        missing_left: bool,
+        children: [usize; 2],
+    ) -> Result<(), TreeError> {
+        let Spot { node, own, .. } = spot;
+        if feature >= self.features {
+            return Err(TreeError::NoSuchFeature { node, feature, features: self.features });
+        }
+        let placed = self.order.len();
+        for child in children {
+            match self.reached.get_mut(child) {
+                None => return Err(TreeError::NoSuchChild { node, child }),
+                Some(true) => return Err(TreeError::ReachedTwice { node: child }),
+                Some(reached) => *reached = true,
+            }
+            // As many as fit a u32, or less.
+            self.order.push(child as u32);
+        }
+        let (column, key) = self.compile(feature, test, missing_left)?;
+        self.nodes.push(Packed { key, column, left: (placed - own) as u32 });
         Ok(())
     }
 

@@ -77,7 +77,8 @@ pub(super) fn turns(trees: &[Tree]) -> Vec<Turn> {
     for window in trees.chunks(WINDOW) {
         let start = turns.len();
         turns.extend((0..).zip(window).map(turn));
-        turns[start..].sort_by_key(|turn| Reverse(turn.depth));
+        // Their order among those of the same depth is of no account.
+        turns[start..].sort_unstable_by_key(|turn| Reverse(turn.depth));
     }
     turns
 }

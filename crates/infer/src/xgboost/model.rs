@@ -3,7 +3,7 @@
 
 use crate::load_error::{LoadError, NodeError};
 use crate::source::Source;
-use crate::trees::{Builder, MAX_FEATURES, Node, Test};
+use crate::trees::{Builder, MAX_FEATURES, Spot, Test};
 
 /// Margins a row may have: bounds what a row's answer takes.
 pub(super) const MAX_OUTPUTS: usize = 1 << 16;
@@ -194,7 +194,7 @@ impl RawBooster {
             tree.read(source)?;
             let added = tree.check(source, place).map_err(NodeError::from).and_then(|()| {
                 let output = self.tree_info.get(place).map_or(usize::MAX, |output| *output as usize);
-                early.builder.add_with(output, tree.nodes(), |node| tree.node(node, None))
+                tree.add_to(&mut early.builder, output, None)
             });
             early.categories |= tree.has_categories();
             if added.is_err() {
@@ -371,45 +371,40 @@ impl RawTree {
         self.split_type.contains(&1)
     }
 
-    /// How many nodes there are.
-    pub(super) fn nodes(&self) -> usize {
-        self.left.len()
+    /// Adds the tree to a forest, its leaves weighted as DART does.
+    pub(super) fn add_to(&self, builder: &mut Builder, output: usize, weight: Option<f32>) -> Result<(), NodeError> {
+        builder.add_by(output, self.left.len(), |builder, spot| self.add_node(builder, spot, weight))
     }
 
-    /// A node, a leaf weighted as DART does.
     #[inline(always)]
-    pub(super) fn node(&self, place: usize, weight: Option<f32>) -> Result<Node, NodeError> {
-        let weighted = |value: f32| weight.map_or(value, |weight| value * weight);
-        if self.left[place] == -1 {
-            let width = self.leaf_width.max(1);
-            return Ok(if self.leaf_weights.is_empty() {
-                Node::Leaf(weighted(self.condition[place]))
-            } else {
-                let leaf = usize::try_from(self.right[place]).ok().and_then(|leaf| leaf.checked_mul(width));
-                let values = leaf.and_then(|start| self.leaf_weights.get(start..)?.get(..width));
-                let values = values
-                    .ok_or_else(|| LoadError::Invalid(format!("node {place} has a vector that doesn't exist")))?;
-                Node::Leaves(values.iter().map(|value| weighted(*value)).collect())
-            });
+    fn add_node(&self, builder: &mut Builder, spot: Spot, weight: Option<f32>) -> Result<(), NodeError> {
+        let node = spot.node;
+        if self.left[node] == -1 {
+            if !self.leaf_weights.is_empty() {
+                return self.add_vector(builder, spot, weight);
+            }
+            let value = self.condition[node];
+            return Ok(builder.add_leaf(spot, weight.map_or(value, |weight| value * weight))?);
         }
-        let index = |value: i32| {
-            usize::try_from(value)
-                .map_err(|_| LoadError::Invalid(format!("node {place} has the negative index {value}")))
-        };
-        let test = match self.split_type.get(place) {
-            None | Some(0) => Test::Below(self.condition[place]),
-            Some(1) => Test::NotIn(
-                self.set(place)?.ok_or_else(|| LoadError::Invalid(format!("node {place} has no categories")))?,
-            ),
+        let test = match self.split_type.get(node) {
+            None | Some(0) => Test::Below(self.condition[node]),
+            Some(1) => Test::NotIn(self.set(node)?),
             Some(other) => return Err(LoadError::Unsupported(format!("split type {other}")).into()),
         };
-        Ok(Node::Split {
-            feature: index(self.feature[place])?,
-            test,
-            missing_left: self.default_left[place] != 0,
-            left: index(self.left[place])?,
-            right: index(self.right[place])?,
-        })
+        let index = |value: i32| usize::try_from(value).map_err(|_| negative(node, value));
+        let (feature, children) = (index(self.feature[node])?, [index(self.left[node])?, index(self.right[node])?]);
+        Ok(builder.add_split(spot, feature, test, self.default_left[node] != 0, children)?)
+    }
+
+    /// Adds a leaf with a vector.
+    fn add_vector(&self, builder: &mut Builder, spot: Spot, weight: Option<f32>) -> Result<(), NodeError> {
+        let width = self.leaf_width.max(1);
+        let leaf = usize::try_from(self.right[spot.node]).ok().and_then(|leaf| leaf.checked_mul(width));
+        let values = leaf.and_then(|start| self.leaf_weights.get(start..)?.get(..width));
+        let values =
+            values.ok_or_else(|| LoadError::Invalid(format!("node {} has a vector that doesn't exist", spot.node)))?;
+        let weighted: Vec<f32> = values.iter().map(|value| weight.map_or(*value, |weight| value * weight)).collect();
+        Ok(builder.add_leaves(spot, &weighted)?)
     }
 
     /// Finds each node's set of categories.
@@ -433,13 +428,20 @@ impl RawTree {
         if end as usize > self.categories.len() { Err(bad_categories()) } else { Ok(()) }
     }
 
-    fn set(&self, place: usize) -> Result<Option<Vec<u32>>, LoadError> {
-        let Some(at) = self.set_of.get(place).and_then(|at| at.checked_sub(1)) else { return Ok(None) };
+    #[cold]
+    fn set(&self, node: usize) -> Result<Vec<u32>, LoadError> {
+        let Some(at) = self.set_of.get(node).and_then(|at| at.checked_sub(1)) else {
+            return Err(LoadError::Invalid(format!("node {node} has no categories")));
+        };
         let (start, count) = (self.category_starts[at as usize], self.category_counts[at as usize]);
         let categories = &self.categories[start as usize..][..count as usize];
-        let set = categories.iter().map(|&category| u32::try_from(category).map_err(|_| bad_categories()));
-        set.collect::<Result<_, _>>().map(Some)
+        categories.iter().map(|&category| u32::try_from(category).map_err(|_| bad_categories())).collect()
     }
+}
+
+#[cold]
+fn negative(node: usize, index: i32) -> LoadError {
+    LoadError::Invalid(format!("node {node} has the negative index {index}"))
 }
 
 fn bad_categories() -> LoadError {
