@@ -119,12 +119,17 @@ impl<'a> Ubj<'a> {
     }
 
     fn text(&mut self) -> Result<&'a str, LoadError> {
-        self.open(b'S', "a string was expected")?;
-        let bytes = self.raw_text()?;
+        let bytes = self.text_bytes()?;
         std::str::from_utf8(bytes).map_err(|_| self.error("not UTF-8"))
     }
 
-    /// A string, which may be no UTF-8.
+    /// A string's bytes, which may be no UTF-8.
+    fn text_bytes(&mut self) -> Result<&'a [u8], LoadError> {
+        self.open(b'S', "a string was expected")?;
+        self.raw_text()
+    }
+
+    /// The bytes of a key, or of a string whose marker was read.
     #[inline(always)]
     fn raw_text(&mut self) -> Result<&'a [u8], LoadError> {
         let length = self.length()?;
@@ -338,8 +343,7 @@ impl Source for Ubj<'_> {
     }
 
     fn with_text<T>(&mut self, read: impl FnOnce(&[u8]) -> T) -> Result<T, LoadError> {
-        self.open(b'S', "a string was expected")?;
-        self.raw_text().map(read)
+        self.text_bytes().map(read)
     }
 
     fn string(&mut self) -> Result<String, LoadError> {
