@@ -2,10 +2,12 @@
 
 mod budget;
 mod decimal;
+mod field;
 mod json;
 mod ubj;
 
 pub use budget::{Budget, OverBudget, forest_bytes};
+pub(crate) use field::{Field, Form, field, joined};
 pub(crate) use json::Json;
 pub(crate) use ubj::Ubj;
 
@@ -33,23 +35,39 @@ pub(crate) trait Source: Sized {
     }
 
     /// An object: first, if it isn't empty, calls `each` without a key, which may then read fields by
-    /// [`next_numbers`](Self::next_numbers) and [`skip_next`](Self::skip_next); then with every key that is left, as
-    /// [`fields`](Self::fields) does. An object of an unusual form may be read by its keys alone.
+    /// [`next_numbers`](Self::next_numbers) and its like; then with every key that is left, as [`fields`](Self::fields) does. An object of
+    /// an unusual form may be read by its keys alone.
     fn fields_after(
         &mut self,
         each: impl FnMut(&mut Self, Option<&[u8]>) -> Result<(), LoadError>,
     ) -> Result<(), LoadError>;
 
-    /// Reads an object's next field into an empty list, if it has this key and the form in which XGBoost writes it; whether it did. An
+    /// Reads an object's next field into an empty list, if it is this one in the form in which XGBoost writes it; whether it did. An
     /// object's last field may be left.
-    fn next_numbers<T: Number, const N: usize>(
-        &mut self,
-        key: &[u8; N],
-        numbers: &mut Vec<T>,
-    ) -> Result<bool, LoadError>;
+    fn next_numbers<T: Number>(&mut self, field: &Field, numbers: &mut Vec<T>) -> Result<bool, LoadError>;
 
-    /// Skips an object's next field under the same conditions, if it is a string, a number, or a list of these; whether it did.
-    fn skip_next<const N: usize>(&mut self, key: &[u8; N]) -> Result<bool, LoadError>;
+    /// Skips an object's next field under the same conditions, if it is no object; whether it did.
+    fn skip_next(&mut self, field: &Field) -> Result<bool, LoadError>;
+
+    /// Skips a list as [`skip_next`](Self::skip_next) does, which those after it are most likely as long as.
+    fn skip_first(&mut self, field: &Field) -> Result<bool, LoadError> {
+        self.skip_next(field)
+    }
+
+    /// Reads an object's last field under the same conditions, if it is a text; whether it did.
+    fn last_text(&mut self, _field: &Field, _read: impl FnOnce(&[u8])) -> Result<bool, LoadError> {
+        Ok(false)
+    }
+
+    /// Reads an object's last field under the same conditions, if it is an object, as [`fields_after`](Self::fields_after) does; whether it
+    /// did.
+    fn last_fields(
+        &mut self,
+        _field: &Field,
+        _each: impl FnMut(&mut Self, Option<&[u8]>) -> Result<(), LoadError>,
+    ) -> Result<bool, LoadError> {
+        Ok(false)
+    }
 
     /// An object: calls `each` with every key, which must consume the value.
     fn object(&mut self, mut each: impl FnMut(&mut Self, &str) -> Result<(), LoadError>) -> Result<(), LoadError> {

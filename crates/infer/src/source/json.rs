@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Budget, MAX_DEPTH, Number, Source};
+use super::{Budget, Field, MAX_DEPTH, Number, Source};
 use crate::load_error::LoadError;
 
 /// Bytes that a kept string takes beside its characters, the allocator's share included.
@@ -169,17 +169,16 @@ impl<'a> Json<'a> {
 
     /// Reads an object's next field, if it has this key and another field follows, all without white space; whether it did.
     #[inline(always)]
-    fn next_value<const N: usize>(
+    fn next_value(
         &mut self,
-        key: &[u8; N],
+        field: &Field,
         mut read: impl FnMut(&mut Self) -> Result<(), LoadError>,
     ) -> Result<bool, LoadError> {
         let start = self.at;
-        let name = self.bytes[start..].strip_prefix(b"\"").and_then(|rest| rest.strip_prefix(key));
-        if name.is_none_or(|rest| !rest.starts_with(b"\":")) {
+        if !self.bytes[start..].starts_with(field.json) {
             return Ok(false);
         }
-        self.at += N + 3;
+        self.at += field.json.len();
         read(self)?;
         let more = self.bytes[self.at..].starts_with(b",\"");
         self.at = if more { self.at + 1 } else { start };
@@ -262,17 +261,13 @@ impl Source for Json<'_> {
     }
 
     #[inline(always)]
-    fn next_numbers<T: Number, const N: usize>(
-        &mut self,
-        key: &[u8; N],
-        numbers: &mut Vec<T>,
-    ) -> Result<bool, LoadError> {
-        self.next_value(key, |json| json.numbers_into(numbers))
+    fn next_numbers<T: Number>(&mut self, field: &Field, numbers: &mut Vec<T>) -> Result<bool, LoadError> {
+        self.next_value(field, |json| json.numbers_into(numbers))
     }
 
     #[inline(always)]
-    fn skip_next<const N: usize>(&mut self, key: &[u8; N]) -> Result<bool, LoadError> {
-        self.next_value(key, Self::skip)
+    fn skip_next(&mut self, field: &Field) -> Result<bool, LoadError> {
+        self.next_value(field, Self::skip)
     }
 
     fn array(&mut self, each: impl FnMut(&mut Self) -> Result<(), LoadError>) -> Result<(), LoadError> {

@@ -1,7 +1,7 @@
 //! Universal Binary JSON, draft 12 (<https://ubjson.org>), big-endian, as XGBoost writes it: arrays with a count and mostly with a
 //! type, objects without either.
 
-use super::{Budget, MAX_DEPTH, Number, Source};
+use super::{Budget, Field, Form, MAX_DEPTH, Number, OverBudget, Source};
 use crate::load_error::LoadError;
 
 /// Bytes that a kept string takes beside its characters, the allocator's share included.
@@ -13,6 +13,8 @@ pub(crate) struct Ubj<'a> {
     /// What is left of it.
     rest: &'a [u8],
     depth: usize,
+    /// How many numbers the next lists most likely have; no more than fit into the file, whatever their type.
+    expected: usize,
     /// The type that the enclosing typed container gives its elements, which then bear none.
     marker: Option<u8>,
     budget: Budget,
@@ -26,7 +28,7 @@ struct Header {
 
 impl<'a> Ubj<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { len: bytes.len(), rest: bytes, depth: 0, marker: None, budget: Budget::of(bytes) }
+        Self { len: bytes.len(), rest: bytes, depth: 0, expected: 0, marker: None, budget: Budget::of(bytes) }
     }
 
     #[inline(always)]
@@ -168,20 +170,17 @@ impl<'a> Ubj<'a> {
         Some((marker, bytes))
     }
 
-    /// Appends the numbers of such an array to an empty list.
-    fn keep<T: Number>(&mut self, marker: u8, bytes: &[u8], numbers: &mut Vec<T>) -> Result<(), LoadError> {
-        // The numbers are there before there is room for them.
-        self.budget.reserve(numbers, bytes.len() >> log_width(marker).unwrap_or(0))?;
-        let all = match marker {
-            b'd' => decode(bytes, numbers, |bytes| T::from_single(f32::from_be_bytes(bytes))),
-            b'D' => decode(bytes, numbers, |bytes| T::from_double(f64::from_be_bytes(bytes))),
-            b'L' => decode(bytes, numbers, |bytes| T::from_integer(i64::from_be_bytes(bytes))),
-            b'l' => decode(bytes, numbers, |bytes| T::from_integer(i32::from_be_bytes(bytes).into())),
-            b'I' => decode(bytes, numbers, |bytes| T::from_integer(i16::from_be_bytes(bytes).into())),
-            b'i' => decode(bytes, numbers, |[byte]| T::from_integer((byte as i8).into())),
-            _ => decode(bytes, numbers, |[byte]| T::from_integer(byte.into())),
-        };
-        if all { Ok(()) } else { Err(self.error(T::EXPECTED)) }
+    /// The bytes of a list's numbers, and what comes after them.
+    ///
+    /// That they are as many as expected, or none, is a branch of its own each: the processor takes it and reads on, where otherwise each list
+    /// would wait for the count of the one before to learn where it begins.
+    #[inline(always)]
+    fn list(&self, rest: &'a [u8], form: Form) -> Option<(&'a [u8], &'a [u8])> {
+        let (count, rest) = count(rest)?;
+        if count == self.expected {
+            return rest.split_at_checked(self.expected << log_width(form.marker())?);
+        }
+        if count == 0 { Some((&[], rest)) } else { unexpected(rest, count, form) }
     }
 
     #[inline(always)]
@@ -255,17 +254,14 @@ impl<'a> Ubj<'a> {
 /// A length or count, and what comes after it, if it has the form in which XGBoost writes all of them.
 #[inline(always)]
 fn counted(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let (head, rest) = bytes.split_first_chunk::<9>()?;
-    let [b'L', count @ ..] = head else { return None };
-    Some((usize::try_from(i64::from_be_bytes(*count)).ok()?, rest))
+    count(bytes.strip_prefix(b"L")?)
 }
 
-/// What comes after this key, if XGBoost's form of it comes first.
+/// The same, behind its marker.
 #[inline(always)]
-fn after_key<'a, const N: usize>(bytes: &'a [u8], key: &[u8; N]) -> Option<&'a [u8]> {
-    let (length, rest) = counted(bytes)?;
-    let (found, rest) = rest.split_first_chunk()?;
-    (length == N && found == key).then_some(rest)
+fn count(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (count, rest) = bytes.split_first_chunk()?;
+    Some((usize::try_from(i64::from_be_bytes(*count)).ok()?, rest))
 }
 
 /// The type and the bytes of an array's numbers, and what comes after them, if it has both type and count as XGBoost writes them.
@@ -275,6 +271,13 @@ fn typed(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (count, rest) = counted(rest)?;
     let (numbers, rest) = rest.split_at_checked(count.checked_mul(1 << log_width(*marker)?)?)?;
     Some((*marker, numbers, rest))
+}
+
+/// The bytes of so many numbers, and what comes after them.
+#[cold]
+#[inline(never)]
+fn unexpected(bytes: &[u8], count: usize, form: Form) -> Option<(&[u8], &[u8])> {
+    bytes.split_at_checked(count.checked_mul(1 << log_width(form.marker())?)?)
 }
 
 /// Two to this power are the bytes of a number of this type.
@@ -293,6 +296,21 @@ fn log_width(marker: u8) -> Option<u32> {
         NONE => None,
         width => Some(width.into()),
     }
+}
+
+/// Appends the numbers of an array of this type to an empty list, if all can be kept.
+fn keep<T: Number>(budget: &mut Budget, marker: u8, bytes: &[u8], numbers: &mut Vec<T>) -> Result<bool, OverBudget> {
+    // The numbers are there before there is room for them.
+    budget.reserve(numbers, bytes.len() >> log_width(marker).unwrap_or(0))?;
+    Ok(match marker {
+        b'd' => decode(bytes, numbers, |bytes| T::from_single(f32::from_be_bytes(bytes))),
+        b'D' => decode(bytes, numbers, |bytes| T::from_double(f64::from_be_bytes(bytes))),
+        b'L' => decode(bytes, numbers, |bytes| T::from_integer(i64::from_be_bytes(bytes))),
+        b'l' => decode(bytes, numbers, |bytes| T::from_integer(i32::from_be_bytes(bytes).into())),
+        b'I' => decode(bytes, numbers, |bytes| T::from_integer(i16::from_be_bytes(bytes).into())),
+        b'i' => decode(bytes, numbers, |[byte]| T::from_integer((byte as i8).into())),
+        _ => decode(bytes, numbers, |[byte]| T::from_integer(byte.into())),
+    })
 }
 
 /// As many numbers as the bytes are, if all can be kept.
@@ -325,7 +343,12 @@ impl Source for Ubj<'_> {
         self.open(b'{', "an object was expected")?;
         if self.rest.first() == Some(&b'L') {
             // Its fields have no common type, nor are they counted.
+            self.enter()?;
             each(self, None)?;
+            self.depth -= 1;
+            if self.eat_if_any(b'}') {
+                return Ok(());
+            }
         }
         self.elements(b'}', |ubj, marker| {
             let key = ubj.raw_text()?;
@@ -361,7 +384,13 @@ impl Source for Ubj<'_> {
         numbers.clear();
         self.open(b'[', "an array was expected")?;
         match self.typed() {
-            Some((marker, bytes)) => self.keep(marker, bytes, numbers),
+            Some((marker, bytes)) => {
+                if keep(&mut self.budget, marker, bytes, numbers)? {
+                    Ok(())
+                } else {
+                    Err(self.error(T::EXPECTED))
+                }
+            }
             None => self.elements(b']', |ubj, marker| {
                 ubj.marker = marker;
                 let number = ubj.number()?;
@@ -372,32 +401,61 @@ impl Source for Ubj<'_> {
     }
 
     #[inline(always)]
-    fn next_numbers<T: Number, const N: usize>(
-        &mut self,
-        key: &[u8; N],
-        numbers: &mut Vec<T>,
-    ) -> Result<bool, LoadError> {
-        let Some(rest) = after_key(self.rest, key).and_then(|rest| rest.strip_prefix(b"[")) else { return Ok(false) };
-        let Some((marker, bytes, rest)) = typed(rest) else { return Ok(false) };
+    fn next_numbers<T: Number>(&mut self, field: &Field, numbers: &mut Vec<T>) -> Result<bool, LoadError> {
+        let Some(rest) = self.rest.strip_prefix(field.ubj) else { return Ok(false) };
+        let Some((bytes, rest)) = self.list(rest, field.form) else { return Ok(false) };
+        let kept = bytes.is_empty() || keep(&mut self.budget, field.form.marker(), bytes, numbers)?;
+        // Not before, as what is stored ahead of a call has to be loaded again behind it.
         self.rest = rest;
-        if !bytes.is_empty() {
-            self.keep(marker, bytes, numbers)?;
-        }
-        Ok(true)
+        if kept { Ok(true) } else { Err(self.error(T::EXPECTED)) }
     }
 
     #[inline(always)]
-    fn skip_next<const N: usize>(&mut self, key: &[u8; N]) -> Result<bool, LoadError> {
-        let Some((marker, rest)) = after_key(self.rest, key).and_then(<[u8]>::split_first) else { return Ok(false) };
-        let rest = match marker {
-            b'[' => typed(rest).map(|(_, _, rest)| rest),
-            b'S' => counted(rest).and_then(|(length, rest)| rest.get(length..)),
-            _ => log_width(*marker).and_then(|width| rest.get(1 << width..)),
+    fn skip_first(&mut self, field: &Field) -> Result<bool, LoadError> {
+        let count = self.rest.get(field.ubj.len()..).and_then(count);
+        self.expected = count.map_or(0, |(count, _)| count.min(self.len / size_of::<u64>()));
+        self.skip_next(field)
+    }
+
+    #[inline(always)]
+    fn skip_next(&mut self, field: &Field) -> Result<bool, LoadError> {
+        let Some(rest) = self.rest.strip_prefix(field.ubj) else { return Ok(false) };
+        let rest = match field.form {
+            Form::Text => count(rest).and_then(|(length, rest)| rest.get(length..)),
+            Form::Integer => rest.split_first().and_then(|(marker, rest)| rest.get(1 << log_width(*marker)?..)),
+            Form::Object => None,
+            _ => self.list(rest, field.form).map(|(_, rest)| rest),
         };
         if let Some(rest) = rest {
             self.rest = rest;
         }
         Ok(rest.is_some())
+    }
+
+    #[inline(always)]
+    fn last_text(&mut self, field: &Field, read: impl FnOnce(&[u8])) -> Result<bool, LoadError> {
+        let text = self.rest.strip_prefix(field.ubj).and_then(count);
+        let text = text.and_then(|(length, rest)| rest.split_at_checked(length));
+        if let Some((text, rest)) = text {
+            read(text);
+            self.rest = rest;
+        }
+        Ok(text.is_some())
+    }
+
+    #[inline(always)]
+    fn last_fields(
+        &mut self,
+        field: &Field,
+        each: impl FnMut(&mut Self, Option<&[u8]>) -> Result<(), LoadError>,
+    ) -> Result<bool, LoadError> {
+        if !self.rest.starts_with(field.ubj) {
+            return Ok(false);
+        }
+        // But for the brace.
+        self.rest = &self.rest[field.ubj.len() - 1..];
+        self.fields_after(each)?;
+        Ok(true)
     }
 
     fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, LoadError>) -> Result<Option<T>, LoadError> {

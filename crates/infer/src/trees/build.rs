@@ -393,7 +393,8 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
     pub fn build(self) -> Forest<X, V> {
         let Self { features, max_bytes, base, columns, trees, nodes, mut values, mut lists, listed, .. } = self;
         let len = nodes.len().next_power_of_two();
-        let nodes = Nodes::of(nodes);
+        let small = columns.len() <= 1 << 16 && trees.iter().all(|tree| tree.nodes <= 1 << 16);
+        let nodes = Nodes::of(nodes, small);
         let leaves = if listed.is_empty() {
             values.resize(len, V::ZERO);
             Leaves::One(values)

@@ -91,11 +91,10 @@ pub(super) enum Nodes<K> {
 }
 
 impl<K: Copy + Default> Nodes<K> {
-    /// Stored as small as they can be, with nodes that nobody reaches up to a power of two.
-    pub(super) fn of(mut nodes: Vec<Packed<K, u32>>) -> Self {
+    /// Stored as small as they can be, which may be known already, with nodes that nobody reaches up to a power of two.
+    pub(super) fn of(mut nodes: Vec<Packed<K, u32>>, small: bool) -> Self {
         let len = nodes.len().next_power_of_two();
-        let bits = nodes.iter().fold(0, |bits, node| bits | node.column | node.left);
-        if bits <= u16::MAX.into() {
+        if small || nodes.iter().fold(0, |bits, node| bits | node.column | node.left) <= u16::MAX.into() {
             let mut narrow = Vec::with_capacity(len);
             let small =
                 |node: &Packed<K, u32>| Packed { key: node.key, column: node.column as u16, left: node.left as u16 };

@@ -2,7 +2,7 @@
 //! (<https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html>, `doc/model.schema`), from 1.0 to 3.x.
 
 use crate::load_error::{LoadError, NodeError};
-use crate::source::Source;
+use crate::source::{Source, field};
 use crate::trees::{Builder, MAX_FEATURES, Spot, Test};
 
 /// Margins a row may have: bounds what a row's answer takes.
@@ -261,24 +261,9 @@ impl RawTree {
             Some(b"categories_segments") => source.numbers_into(&mut self.category_starts),
             Some(b"categories_sizes") => source.numbers_into(&mut self.category_counts),
             Some(b"leaf_weights") => source.numbers_into(&mut self.leaf_weights),
-            Some(b"tree_param") => source.fields_after(|source, key| match key {
-                None => {
-                    let _ = source.skip_next(b"num_deleted")?
-                        && source.skip_next(b"num_feature")?
-                        && source.skip_next(b"num_nodes")?;
-                    Ok(())
-                }
-                Some(b"size_leaf_vector") => {
-                    self.leaf_width = source.with_text(|text| match text {
-                        b"0" => 0,
-                        b"1" => 1,
-                        // What is no number is no size that fits.
-                        _ => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).unwrap_or(usize::MAX),
-                    })?;
-                    Ok(())
-                }
-                Some(_) => source.skip(),
-            }),
+            Some(b"tree_param") => {
+                source.fields_after(|source, key| read_leaf_width(source, key, &mut self.leaf_width))
+            }
             Some(_) => source.skip(),
         })
     }
@@ -286,21 +271,24 @@ impl RawTree {
     /// Reads the fields that come in the order in which XGBoost writes them, up to the first that doesn't: telling keys apart would take
     /// half of the time.
     fn read_usual<S: Source>(&mut self, source: &mut S) -> Result<(), LoadError> {
-        let _ = source.skip_next(b"base_weights")?
-            && source.next_numbers(b"categories", &mut self.categories)?
-            && source.next_numbers(b"categories_nodes", &mut self.category_nodes)?
-            && source.next_numbers(b"categories_segments", &mut self.category_starts)?
-            && source.next_numbers(b"categories_sizes", &mut self.category_counts)?
-            && source.next_numbers(b"default_left", &mut self.default_left)?
-            && source.skip_next(b"id")?
-            && source.next_numbers(b"left_children", &mut self.left)?
-            && source.skip_next(b"loss_changes")?
-            && source.skip_next(b"parents")?
-            && source.next_numbers(b"right_children", &mut self.right)?
-            && source.next_numbers(b"split_conditions", &mut self.condition)?
-            && source.next_numbers(b"split_indices", &mut self.feature)?
-            && source.next_numbers(b"split_type", &mut self.split_type)?
-            && source.skip_next(b"sum_hessian")?;
+        let _ = source.skip_first(field!("base_weights", Singles))?
+            && source.next_numbers(field!("categories", Integers), &mut self.categories)?
+            && source.next_numbers(field!("categories_nodes", Integers), &mut self.category_nodes)?
+            && source.next_numbers(field!("categories_segments", Longs), &mut self.category_starts)?
+            && source.next_numbers(field!("categories_sizes", Longs), &mut self.category_counts)?
+            && source.next_numbers(field!("default_left", Bytes), &mut self.default_left)?
+            && source.skip_next(field!("id", Integer))?
+            && source.next_numbers(field!("left_children", Integers), &mut self.left)?
+            && source.skip_next(field!("loss_changes", Singles))?
+            && source.skip_next(field!("parents", Integers))?
+            && source.next_numbers(field!("right_children", Integers), &mut self.right)?
+            && source.next_numbers(field!("split_conditions", Singles), &mut self.condition)?
+            && source.next_numbers(field!("split_indices", Integers), &mut self.feature)?
+            && source.next_numbers(field!("split_type", Bytes), &mut self.split_type)?
+            && source.skip_next(field!("sum_hessian", Singles))?
+            && source.last_fields(field!("tree_param", Object), |source, key| {
+                read_leaf_width(source, key, &mut self.leaf_width)
+            })?;
         Ok(())
     }
 
@@ -386,14 +374,18 @@ impl RawTree {
             let value = self.condition[node];
             return Ok(builder.add_leaf(spot, weight.map_or(value, |weight| value * weight))?);
         }
-        let test = match self.split_type.get(node) {
-            None | Some(0) => Test::Below(self.condition[node]),
-            Some(1) => Test::NotIn(self.set(node)?),
-            Some(other) => return Err(LoadError::Unsupported(format!("split type {other}")).into()),
-        };
         let index = |value: i32| usize::try_from(value).map_err(|_| negative(node, value));
         let (feature, children) = (index(self.feature[node])?, [index(self.left[node])?, index(self.right[node])?]);
-        Ok(builder.add_split(spot, feature, test, self.default_left[node] != 0, children)?)
+        let missing_left = self.default_left[node] != 0;
+        // A call for each kind: one call with either would put the test into memory, and wait for it to come back.
+        match self.split_type.get(node) {
+            None | Some(0) => {
+                builder.add_split(spot, feature, Test::Below(self.condition[node]), missing_left, children)?;
+            }
+            Some(1) => builder.add_split(spot, feature, Test::NotIn(self.set(node)?), missing_left, children)?,
+            Some(other) => return Err(LoadError::Unsupported(format!("split type {other}")).into()),
+        }
+        Ok(())
     }
 
     /// Adds a leaf with a vector.
@@ -439,6 +431,34 @@ impl RawTree {
     }
 }
 
+/// Reads a field of a tree's parameters, or those that come in XGBoost's order.
+#[inline(always)]
+fn read_leaf_width<S: Source>(source: &mut S, key: Option<&[u8]>, width: &mut usize) -> Result<(), LoadError> {
+    match key {
+        None => {
+            let _ = source.skip_next(field!("num_deleted", Text))?
+                && source.skip_next(field!("num_feature", Text))?
+                && source.skip_next(field!("num_nodes", Text))?
+                && source.last_text(field!("size_leaf_vector", Text), |text| *width = leaf_width(text))?;
+            Ok(())
+        }
+        Some(b"size_leaf_vector") => {
+            *width = source.with_text(leaf_width)?;
+            Ok(())
+        }
+        Some(_) => source.skip(),
+    }
+}
+
+fn leaf_width(text: &[u8]) -> usize {
+    match text {
+        b"0" => 0,
+        b"1" => 1,
+        // What is no number is no size that fits.
+        _ => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).unwrap_or(usize::MAX),
+    }
+}
+
 #[cold]
 fn negative(node: usize, index: i32) -> LoadError {
     LoadError::Invalid(format!("node {node} has the negative index {index}"))
@@ -446,4 +466,42 @@ fn negative(node: usize, index: i32) -> LoadError {
 
 fn bad_categories() -> LoadError {
     LoadError::Invalid("the categories of a tree's splits don't fit together".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{Json, Ubj};
+
+    /// What is left of the first tree after the fields that are read at once: nothing may be wrong with the others, only slow.
+    fn left_over<S: Source>(mut source: S) -> Vec<String> {
+        let mut left = Vec::new();
+        let mut trees = 0;
+        let mut tree = |source: &mut S| {
+            trees += 1;
+            source.fields_after(|source, key| match key {
+                None => RawTree::default().read_usual(source),
+                Some(key) => {
+                    left.push(String::from_utf8_lossy(key).into_owned());
+                    source.skip()
+                }
+            })
+        };
+        let mut trees_of = |source: &mut S| source.array(&mut tree);
+        let mut model = |source: &mut S| within(source, "trees", &mut trees_of);
+        let mut booster = |source: &mut S| within(source, "model", &mut model);
+        let mut learner = |source: &mut S| within(source, "gradient_booster", &mut booster);
+        within(&mut source, "learner", &mut learner).expect("a model");
+        assert!(trees > 1);
+        left.sort();
+        left.dedup();
+        left
+    }
+
+    #[test]
+    fn xgboosts_own_files_are_read_without_telling_keys_apart() {
+        assert_eq!(left_over(Ubj::new(include_bytes!("../../tests/reference/3.2.0/softprob.ubj"))), [""; 0]);
+        // An object's last field is left in JSON.
+        assert_eq!(left_over(Json::new(include_bytes!("../../tests/reference/3.2.0/softprob.json"))), ["tree_param"]);
+    }
 }
