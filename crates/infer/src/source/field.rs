@@ -39,16 +39,9 @@ impl Form {
 
 /// A field that comes where it is expected: all bytes before its value are known, and are compared at once.
 pub(crate) struct Field {
-    pub(super) form: Form,
-    pub(super) json: &'static [u8],
-    pub(super) ubj: &'static [u8],
-}
-
-impl Field {
-    /// See [`field`](crate::source::field).
-    pub(crate) const fn new(form: Form, json: &'static [u8], ubj: &'static [u8]) -> Self {
-        Self { form, json, ubj }
-    }
+    pub(crate) form: Form,
+    pub(crate) json: &'static [u8],
+    pub(crate) ubj: &'static [u8],
 }
 
 /// The field with this key, a literal, and this form, a constant.
@@ -60,7 +53,7 @@ macro_rules! field {
         const JSON: [u8; KEY.len() + 3] = joined(&[b"\"", KEY, b"\":"]);
         const UBJ: [u8; KEY.len() + OPENING.len() + 9] =
             joined(&[b"L", &(KEY.len() as u64).to_be_bytes(), KEY, OPENING]);
-        const { &Field::new(Form::$form, &JSON, &UBJ) }
+        &Field { form: Form::$form, json: &JSON, ubj: &UBJ }
     }};
 }
 pub(crate) use field;

@@ -165,9 +165,29 @@ impl<'a> Ubj<'a> {
     /// An array's type and numbers, if it has both type and count as XGBoost writes them.
     #[inline(always)]
     fn typed(&mut self) -> Option<(u8, &'a [u8])> {
-        let (marker, bytes, rest) = typed(self.rest)?;
+        let [b'$', marker, b'#', rest @ ..] = self.rest else { return None };
+        let (count, rest) = counted(rest)?;
+        let (numbers, rest) = split_numbers(rest, count, *marker)?;
         self.rest = rest;
-        Some((marker, bytes))
+        Some((*marker, numbers))
+    }
+
+    /// The bytes of the next field's value, and what comes after them, if it is this one and no object.
+    #[inline(always)]
+    fn next(&self, field: &Field) -> Option<(&'a [u8], &'a [u8])> {
+        let rest = self.rest.strip_prefix(field.ubj)?;
+        match field.form {
+            Form::Text => {
+                let (length, rest) = count(rest)?;
+                rest.split_at_checked(length)
+            }
+            Form::Integer => {
+                let (marker, rest) = rest.split_first()?;
+                split_numbers(rest, 1, *marker)
+            }
+            Form::Object => None,
+            Form::Bytes | Form::Integers | Form::Longs | Form::Singles => self.list(rest, field.form.marker()),
+        }
     }
 
     /// The bytes of a list's numbers, and what comes after them.
@@ -175,12 +195,12 @@ impl<'a> Ubj<'a> {
     /// That they are as many as expected, or none, is a branch of its own each: the processor takes it and reads on, where otherwise each list
     /// would wait for the count of the one before to learn where it begins.
     #[inline(always)]
-    fn list(&self, rest: &'a [u8], form: Form) -> Option<(&'a [u8], &'a [u8])> {
+    fn list(&self, rest: &'a [u8], marker: u8) -> Option<(&'a [u8], &'a [u8])> {
         let (count, rest) = count(rest)?;
         if count == self.expected {
-            return rest.split_at_checked(self.expected << log_width(form.marker())?);
+            return rest.split_at_checked(self.expected << log_width(marker)?);
         }
-        if count == 0 { Some((&[], rest)) } else { unexpected(rest, count, form) }
+        if count == 0 { Some((&[], rest)) } else { unexpected(rest, count, marker) }
     }
 
     #[inline(always)]
@@ -264,20 +284,17 @@ fn count(bytes: &[u8]) -> Option<(usize, &[u8])> {
     Some((usize::try_from(i64::from_be_bytes(*count)).ok()?, rest))
 }
 
-/// The type and the bytes of an array's numbers, and what comes after them, if it has both type and count as XGBoost writes them.
+/// The bytes of so many numbers of this type, and what comes after them.
 #[inline(always)]
-fn typed(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let [b'$', marker, b'#', rest @ ..] = bytes else { return None };
-    let (count, rest) = counted(rest)?;
-    let (numbers, rest) = rest.split_at_checked(count.checked_mul(1 << log_width(*marker)?)?)?;
-    Some((*marker, numbers, rest))
+fn split_numbers(bytes: &[u8], count: usize, marker: u8) -> Option<(&[u8], &[u8])> {
+    bytes.split_at_checked(count.checked_mul(1 << log_width(marker)?)?)
 }
 
-/// The bytes of so many numbers, and what comes after them.
+/// The same, out of the way of those that are as many as expected.
 #[cold]
 #[inline(never)]
-fn unexpected(bytes: &[u8], count: usize, form: Form) -> Option<(&[u8], &[u8])> {
-    bytes.split_at_checked(count.checked_mul(1 << log_width(form.marker())?)?)
+fn unexpected(bytes: &[u8], count: usize, marker: u8) -> Option<(&[u8], &[u8])> {
+    split_numbers(bytes, count, marker)
 }
 
 /// Two to this power are the bytes of a number of this type.
@@ -402,8 +419,7 @@ impl Source for Ubj<'_> {
 
     #[inline(always)]
     fn next_numbers<T: Number>(&mut self, field: &Field, numbers: &mut Vec<T>) -> Result<bool, LoadError> {
-        let Some(rest) = self.rest.strip_prefix(field.ubj) else { return Ok(false) };
-        let Some((bytes, rest)) = self.list(rest, field.form) else { return Ok(false) };
+        let Some((bytes, rest)) = self.next(field) else { return Ok(false) };
         let kept = bytes.is_empty() || keep(&mut self.budget, field.form.marker(), bytes, numbers)?;
         // Not before, as what is stored ahead of a call has to be loaded again behind it.
         self.rest = rest;
@@ -419,28 +435,17 @@ impl Source for Ubj<'_> {
 
     #[inline(always)]
     fn skip_next(&mut self, field: &Field) -> Result<bool, LoadError> {
-        let Some(rest) = self.rest.strip_prefix(field.ubj) else { return Ok(false) };
-        let rest = match field.form {
-            Form::Text => count(rest).and_then(|(length, rest)| rest.get(length..)),
-            Form::Integer => rest.split_first().and_then(|(marker, rest)| rest.get(1 << log_width(*marker)?..)),
-            Form::Object => None,
-            _ => self.list(rest, field.form).map(|(_, rest)| rest),
-        };
-        if let Some(rest) = rest {
-            self.rest = rest;
-        }
-        Ok(rest.is_some())
+        let Some((_, rest)) = self.next(field) else { return Ok(false) };
+        self.rest = rest;
+        Ok(true)
     }
 
     #[inline(always)]
     fn last_text(&mut self, field: &Field, read: impl FnOnce(&[u8])) -> Result<bool, LoadError> {
-        let text = self.rest.strip_prefix(field.ubj).and_then(count);
-        let text = text.and_then(|(length, rest)| rest.split_at_checked(length));
-        if let Some((text, rest)) = text {
-            read(text);
-            self.rest = rest;
-        }
-        Ok(text.is_some())
+        let Some((text, rest)) = self.next(field) else { return Ok(false) };
+        read(text);
+        self.rest = rest;
+        Ok(true)
     }
 
     #[inline(always)]

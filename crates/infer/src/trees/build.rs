@@ -99,8 +99,6 @@ pub(crate) struct Spot {
     pub(crate) node: usize,
     /// Its place among the tree's nodes that were reached.
     own: usize,
-    /// Where the tree begins.
-    start: usize,
 }
 
 /// Collects trees, checks them, and lays them out as a [`Forest`].
@@ -233,7 +231,7 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
                 depth += 1;
                 level_end = self.order.len();
             }
-            put(self, Spot { node, own, start })?;
+            put(self, Spot { node, own })?;
             debug_assert_eq!(self.nodes.len(), start + own + 1, "one node for each that is asked for");
             own += 1;
         }
@@ -249,10 +247,10 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
         if !self.listed.is_empty() {
             return Err(TreeError::UnlikeLeaves { node: spot.node });
         }
-        self.nodes.push(Packed { key: X::HIGHEST, column: 0, left: 0 });
         // Splits since the last leaf have none.
-        self.values.resize(spot.start + spot.own, V::ZERO);
+        self.values.resize(self.nodes.len(), V::ZERO);
         self.values.push(value);
+        self.nodes.push(Packed { key: X::HIGHEST, column: 0, left: 0 });
         Ok(())
     }
 
@@ -262,9 +260,9 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
         if values.len() != outputs || !self.values.is_empty() {
             return Err(TreeError::UnlikeLeaves { node: spot.node });
         }
+        self.lists.resize(self.nodes.len(), 0);
         self.nodes.push(Packed { key: X::HIGHEST, column: 0, left: 0 });
         // Never more lists than nodes.
-        self.lists.resize(spot.start + spot.own, 0);
         self.lists.push((self.listed.len() / outputs) as u32);
         self.listed.extend_from_slice(values);
         Ok(())
@@ -280,7 +278,7 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
         missing_left: bool,
         children: [usize; 2],
     ) -> Result<(), TreeError> {
-        let Spot { node, own, .. } = spot;
+        let Spot { node, own } = spot;
         if feature >= self.features {
             return Err(TreeError::NoSuchFeature { node, feature, features: self.features });
         }
@@ -393,8 +391,7 @@ impl<X: Scalar, V: Scalar> Builder<X, V> {
     pub fn build(self) -> Forest<X, V> {
         let Self { features, max_bytes, base, columns, trees, nodes, mut values, mut lists, listed, .. } = self;
         let len = nodes.len().next_power_of_two();
-        let small = columns.len() <= 1 << 16 && trees.iter().all(|tree| tree.nodes <= 1 << 16);
-        let nodes = Nodes::of(nodes, small);
+        let nodes = Nodes::of(nodes, columns.len(), &trees);
         let leaves = if listed.is_empty() {
             values.resize(len, V::ZERO);
             Leaves::One(values)

@@ -91,10 +91,13 @@ pub(super) enum Nodes<K> {
 }
 
 impl<K: Copy + Default> Nodes<K> {
-    /// Stored as small as they can be, which may be known already, with nodes that nobody reaches up to a power of two.
-    pub(super) fn of(mut nodes: Vec<Packed<K, u32>>, small: bool) -> Self {
+    /// Stored as small as they can be, with nodes that nobody reaches up to a power of two.
+    pub(super) fn of(mut nodes: Vec<Packed<K, u32>>, columns: usize, trees: &[Tree]) -> Self {
+        const PLACES: u32 = 1 << u16::BITS;
         let len = nodes.len().next_power_of_two();
-        if small || nodes.iter().fold(0, |bits, node| bits | node.column | node.left) <= u16::MAX.into() {
+        // Of most forests this is told without a look at their nodes.
+        let few = columns <= PLACES as usize && trees.iter().all(|tree| tree.nodes <= PLACES);
+        if few || nodes.iter().all(|node| (node.column | node.left) < PLACES) {
             let mut narrow = Vec::with_capacity(len);
             let small =
                 |node: &Packed<K, u32>| Packed { key: node.key, column: node.column as u16, left: node.left as u16 };

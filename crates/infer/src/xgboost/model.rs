@@ -371,8 +371,7 @@ impl RawTree {
             if !self.leaf_weights.is_empty() {
                 return self.add_vector(builder, spot, weight);
             }
-            let value = self.condition[node];
-            return Ok(builder.add_leaf(spot, weight.map_or(value, |weight| value * weight))?);
+            return Ok(builder.add_leaf(spot, weighted(self.condition[node], weight))?);
         }
         let index = |value: i32| usize::try_from(value).map_err(|_| negative(node, value));
         let (feature, children) = (index(self.feature[node])?, [index(self.left[node])?, index(self.right[node])?]);
@@ -395,8 +394,8 @@ impl RawTree {
         let values = leaf.and_then(|start| self.leaf_weights.get(start..)?.get(..width));
         let values =
             values.ok_or_else(|| LoadError::Invalid(format!("node {} has a vector that doesn't exist", spot.node)))?;
-        let weighted: Vec<f32> = values.iter().map(|value| weight.map_or(*value, |weight| value * weight)).collect();
-        Ok(builder.add_leaves(spot, &weighted)?)
+        let values: Vec<f32> = values.iter().map(|value| weighted(*value, weight)).collect();
+        Ok(builder.add_leaves(spot, &values)?)
     }
 
     /// Finds each node's set of categories.
@@ -457,6 +456,10 @@ fn leaf_width(text: &[u8]) -> usize {
         // What is no number is no size that fits.
         _ => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).unwrap_or(usize::MAX),
     }
+}
+
+fn weighted(value: f32, weight: Option<f32>) -> f32 {
+    weight.map_or(value, |weight| value * weight)
 }
 
 #[cold]
